@@ -1,0 +1,2 @@
+//! The file system on one [`Memory`].
+use ic_stable_structures::Memory;
