@@ -44,7 +44,7 @@ pub struct City {
 /// Reply of `about`.
 #[derive(CandidType, Serialize, Deserialize)]
 pub struct About {
-    /// Told to the compiler as `EXAMPLE_BUILD`.
+    /// `1`, or `2` with the feature `second-build`.
     pub build: String,
     /// How the module gets its file system: `rewire` or `inject`.
     pub mode: String,
