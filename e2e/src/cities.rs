@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use crate::sqlite_app::{Rows, Value};
 
 /// Rows in the data set.
-pub const COUNT: u64 = 12_000;
+pub const COUNT: u32 = 12_000;
 
 /// `examples/sqlite/data/cities.tsv`
 pub fn source() -> PathBuf {
@@ -58,8 +58,8 @@ pub fn build_database(path: &Path) -> Result<()> {
         }
     }
     transaction.commit()?;
-    let count: u64 = connection.query_row("SELECT count(*) FROM cities", [], |row| row.get(0))?;
-    ensure!(count == COUNT, "{count} rows instead of {COUNT}");
+    let count: i64 = connection.query_row("SELECT count(*) FROM cities", [], |row| row.get(0))?;
+    ensure!(count == i64::from(COUNT), "{count} rows instead of {COUNT}");
     Ok(())
 }
 

@@ -2,8 +2,10 @@
 //! canisters, starts a replica in this process, calls it through ic-agent, and runs the `icwasi`
 //! binary as a user would.
 
+pub mod admin;
 pub mod canisters;
 pub mod cities;
 pub mod cli;
+pub mod hostile;
 pub mod network;
 pub mod sqlite_app;

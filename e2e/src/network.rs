@@ -8,8 +8,8 @@ use candid::Principal;
 use ic_agent::Agent;
 use ic_agent::identity::BasicIdentity;
 use ic_ed25519::{PrivateKey, PrivateKeyFormat};
-use ic_management_canister_types::CanisterInstallMode;
 use ic_utils::interfaces::ManagementCanister;
+use ic_utils::interfaces::management_canister::builders::CanisterInstallMode;
 use icwasi_replica::{Replica, ReplicaOptions};
 use tempfile::TempDir;
 
@@ -65,6 +65,19 @@ pub async fn agent(url: &str, pem: &Path) -> Result<Agent> {
         .with_identity(identity)
         .with_max_polling_time(Duration::from_secs(120))
         .build()?;
+    agent
+        .fetch_root_key()
+        .await
+        .with_context(|| format!("no answer from {url}"))?;
+    Ok(agent)
+}
+
+/// An agent without a key.
+///
+/// # Errors
+/// If the network does not answer.
+pub async fn anonymous(url: &str) -> Result<Agent> {
+    let agent = Agent::builder().with_url(url).build()?;
     agent
         .fetch_root_key()
         .await
