@@ -203,11 +203,24 @@ impl Runtime {
         self.wasi.new_message();
     }
 
+    /// Writes to stdout or stderr.
+    pub(crate) fn write_stdio(&mut self, err: bool, bytes: &[u8]) {
+        let Self { env, wasi, .. } = self;
+        let stream = if err { &mut wasi.stdio.err } else { &mut wasi.stdio.out };
+        stream.write(bytes, env);
+    }
+
+    /// Prints incomplete lines.
+    #[inline]
+    pub(crate) fn flush_stdio(&mut self) {
+        self.wasi.stdio.flush(&self.env);
+    }
+
     /// A message ends: prints incomplete lines. Callbacks of inter-canister calls are not
     /// announced by `enter`, so this forgets the time as well.
     #[inline]
     pub fn leave(&mut self) {
-        self.wasi.stdio.flush(&self.env);
+        self.flush_stdio();
         self.enter();
     }
 
