@@ -15,6 +15,8 @@
 //! by itself. A program that keeps own data in stable memory must call [`init_with_memory`] in
 //! `init` *and* `post_upgrade`, before it touches files.
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod config;
 pub mod env;
 pub mod fs;
