@@ -212,3 +212,61 @@ impl Admin<'_> {
         Ok(nodes)
     }
 }
+
+/// Every method of the service in `candid/icwasi.did`, so that none is forgotten, with arguments
+/// that would do something if the caller were allowed.
+///
+/// # Errors
+/// If the interface has a method that is not known here.
+pub fn arguments_of_all_methods() -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let did = std::fs::read_to_string(xtask::process::root().join("candid/icwasi.did"))?;
+    let (_, service) = did
+        .split_once("service :")
+        .context("the interface has no service")?;
+    let names = service
+        .lines()
+        .filter_map(|line| line.trim().split_once(" :"));
+    let names = names
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with(methods::PREFIX));
+    names.map(arguments).collect()
+}
+
+fn arguments(method: &str) -> Result<(&'static str, Vec<u8>)> {
+    use candid::encode_args as encode;
+    use methods as m;
+    let path = "/data/canister.log";
+    Ok(match method {
+        m::INFO => (m::INFO, encode(())?),
+        m::STAT => (m::STAT, encode((path,))?),
+        m::LIST => (m::LIST, encode(("/", None::<u64>, 10u32))?),
+        m::READ => (m::READ, encode((path, 0u64, 10u64))?),
+        m::UPLOAD_BEGIN => {
+            let request = UploadRequest {
+                path: "/mine".into(),
+                size: 0,
+                hash: ByteBuf::from(blake3::hash(b"").as_bytes().to_vec()),
+                overwrite: true,
+                parents: true,
+                modified: None,
+            };
+            (m::UPLOAD_BEGIN, encode((request,))?)
+        }
+        m::UPLOAD_CHUNK => (m::UPLOAD_CHUNK, encode((1u64, 0u64, ByteBuf::new()))?),
+        m::UPLOAD_COMMIT => (m::UPLOAD_COMMIT, encode((1u64,))?),
+        m::UPLOAD_ABORT => (m::UPLOAD_ABORT, encode((1u64,))?),
+        m::MKDIR => (m::MKDIR, encode(("/mine", true))?),
+        m::REMOVE => (m::REMOVE, encode((path, true))?),
+        m::RENAME => (m::RENAME, encode((path, "/mine", true))?),
+        other => anyhow::bail!("no arguments for {other}: add them here"),
+    })
+}
+
+/// Whether a reply is `variant { Err = variant { NotAuthorized } }` and nothing else.
+pub fn is_refusal(reply: &[u8]) -> bool {
+    // A reply of another success type still decodes as an error of this type.
+    matches!(
+        candid::decode_one::<Result<candid::Reserved, AdminError>>(reply),
+        Ok(Err(AdminError::NotAuthorized))
+    )
+}

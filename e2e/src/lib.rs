@@ -6,6 +6,7 @@ pub mod admin;
 pub mod canisters;
 pub mod cities;
 pub mod cli;
+pub mod demo;
 pub mod hostile;
 pub mod network;
 pub mod sqlite_app;

@@ -34,22 +34,29 @@ impl Person {
     }
 
     async fn new(directory: &Path, name: &str, url: &str) -> Result<Self> {
-        let key = PrivateKey::generate_from_seed(name.as_bytes());
         let pem = directory.join(format!("{name}.pem"));
-        write_key(&pem, &key.serialize_pkcs8_pem(PrivateKeyFormat::Pkcs8v2))?;
+        write_seed_key(&pem, name)?;
         let agent = agent(url, &pem).await?;
         Ok(Self { pem, agent })
     }
 }
 
-fn write_key(path: &Path, pem: &str) -> Result<()> {
+/// Writes a key that everybody can make, for tests, as a PEM file.
+///
+/// # Errors
+/// If the file exists or cannot be written.
+pub fn write_seed_key(path: &Path, seed: &str) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new()
+    let key = PrivateKey::generate_from_seed(seed.as_bytes());
+    let pem = key.serialize_pkcs8_pem(PrivateKeyFormat::Pkcs8v2);
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?;
+        .open(path)
+        .with_context(|| format!("cannot create {}", path.display()))?;
     file.write_all(pem.as_bytes())?;
     Ok(())
 }
