@@ -1,1 +1,3 @@
-//! To be written.
+//! Embedded local replica of the Internet Computer.
+
+pub mod core;
