@@ -57,7 +57,7 @@ impl Output {
     pub fn failure(self) -> Result<String> {
         let code = self.status.code();
         let explained = self.stderr.trim().len() > 10 && !self.stderr.contains("panicked at");
-        if !matches!(code, Some(1 | 2 | 3)) || !explained {
+        if !matches!(code, Some(1..=3)) || !explained {
             bail!(
                 "`{}` should have failed with a message: {}\n{}{}",
                 self.line,

@@ -245,10 +245,9 @@ async fn a_full_canister_takes_no_more() -> Result<()> {
         Err(error) => format!("{error:#}"),
     };
     ensure!(error.contains("full") || error.contains("I/O"), "{error}");
-    let rows = network
-        .app(id)
-        .query_sql("SELECT count(*) FROM sqlite_schema WHERE name = 'fill'");
-    ensure!(rows.await?.rows == [[e2e::sqlite_app::Value::Integer(0)]]);
+    let left = "SELECT count(*) FROM sqlite_schema WHERE name = 'fill'";
+    let rows = network.app(id).query_sql(left).await?.rows;
+    ensure!(rows == [[e2e::sqlite_app::Value::Integer(0)]]);
     // Space that failed uploads held is given back: another small file fits.
     icwasi
         .call(&["push", "small", &format!("{id}:/data/second")])?
