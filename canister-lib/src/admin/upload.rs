@@ -154,12 +154,11 @@ pub fn chunk<M: Memory>(
         // Sent again; the upload is alive all the same.
         return open.touch(fs, now).map_err(internal);
     }
-    // One write, so that it is all or nothing: granules that are there get the same bytes. The
-    // space of all three was allocated by begin; should one fail after the first, the stores
-    // before it must not stay without it.
+    // One write, so that it is all or nothing: granules that are there get the same bytes. It
+    // may lack space for splitting an extent. The record was written in full by begin.
     fs.write(open.data, offset, data).map_err(internal)?;
-    open.write_digests(fs, first, &digests).expect("overwrites allocated bytes");
-    open.touch(fs, now).expect("overwrites allocated bytes");
+    open.write_digests(fs, first, &digests).expect("overwrites written bytes");
+    open.touch(fs, now).expect("overwrites written bytes");
     Ok(())
 }
 
