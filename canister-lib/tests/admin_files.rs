@@ -20,7 +20,8 @@ fn list_pages_cover_everything_once_while_entries_come_and_go() {
     manage::mkdir(&mut fs, "/d", false).expect("made");
     let dir = fs.lookup(root, b"d").expect("is there");
     for number in 0..250 {
-        fs.create(dir, format!("stay{number}").as_bytes()).expect("made");
+        fs.create(dir, format!("stay{number}").as_bytes())
+            .expect("made");
     }
     let mut seen = BTreeSet::new();
     let mut cursor = None;
@@ -35,17 +36,30 @@ fn list_pages_cover_everything_once_while_entries_come_and_go() {
                 fs.unlink(dir, entry.name.as_bytes()).expect("removed");
             }
         }
-        fs.create(dir, format!("new{page_number}").as_bytes()).expect("made");
+        fs.create(dir, format!("new{page_number}").as_bytes())
+            .expect("made");
         cursor = page.next;
         if cursor.is_none() {
             break;
         }
         assert!(page_number < 1_000, "the listing does not end");
     }
-    assert_eq!(seen.iter().filter(|name| name.starts_with("stay")).count(), 250);
+    assert_eq!(
+        seen.iter().filter(|name| name.starts_with("stay")).count(),
+        250
+    );
     let all = manage::list(&mut fs, "/d", None, u32::MAX).expect("lists");
-    assert_eq!((all.next, all.entries.iter().any(|e| e.name.starts_with('.'))), (None, false));
-    assert!(matches!(manage::list(&mut fs, "/d", None, 0), Err(AdminError::InvalidArgument(_))));
+    assert_eq!(
+        (
+            all.next,
+            all.entries.iter().any(|e| e.name.starts_with('.'))
+        ),
+        (None, false)
+    );
+    assert!(matches!(
+        manage::list(&mut fs, "/d", None, 0),
+        Err(AdminError::InvalidArgument(_))
+    ));
     let file = "/d/stay0";
     assert_eq!(
         manage::list(&mut fs, file, None, 5),
@@ -83,14 +97,26 @@ fn mkdir_and_rename() {
     let mut fs = new_fs(None);
     let mkdir = manage::mkdir;
     assert_eq!(mkdir(&mut fs, "/", true), Ok(()));
-    assert_eq!(mkdir(&mut fs, "/", false), Err(AdminError::AlreadyExists("/".into())));
-    assert_eq!(mkdir(&mut fs, "/a/b", false), Err(AdminError::NotFound("/a".into())));
+    assert_eq!(
+        mkdir(&mut fs, "/", false),
+        Err(AdminError::AlreadyExists("/".into()))
+    );
+    assert_eq!(
+        mkdir(&mut fs, "/a/b", false),
+        Err(AdminError::NotFound("/a".into()))
+    );
     assert_eq!(mkdir(&mut fs, "/a/b/c", true), Ok(()));
     assert_eq!(mkdir(&mut fs, "/a/b/", true), Ok(()));
-    assert_eq!(mkdir(&mut fs, "/a/b", false), Err(AdminError::AlreadyExists("/a/b".into())));
+    assert_eq!(
+        mkdir(&mut fs, "/a/b", false),
+        Err(AdminError::AlreadyExists("/a/b".into()))
+    );
     put(&mut fs, "/f", b"one");
     put(&mut fs, "/g", b"two");
-    assert_eq!(mkdir(&mut fs, "/f/x", true), Err(AdminError::NotADirectory("/f".into())));
+    assert_eq!(
+        mkdir(&mut fs, "/f/x", true),
+        Err(AdminError::NotADirectory("/f".into()))
+    );
 
     let rename = manage::rename;
     assert_eq!(
@@ -99,19 +125,31 @@ fn mkdir_and_rename() {
     );
     assert_eq!(rename(&mut fs, "/f", "/g", true), Ok(()));
     assert_eq!(read_all(&mut fs, "/g"), Ok(b"one".to_vec()));
-    assert_eq!(rename(&mut fs, "/f", "/h", true), Err(AdminError::NotFound("/f".into())));
+    assert_eq!(
+        rename(&mut fs, "/f", "/h", true),
+        Err(AdminError::NotFound("/f".into()))
+    );
     assert!(matches!(
         rename(&mut fs, "/a", "/a/b/c/d", false),
         Err(AdminError::InvalidArgument(_))
     ));
-    assert!(matches!(rename(&mut fs, "/", "/z", true), Err(AdminError::InvalidPath { .. })));
-    assert!(matches!(rename(&mut fs, "/a", "/", true), Err(AdminError::InvalidPath { .. })));
+    assert!(matches!(
+        rename(&mut fs, "/", "/z", true),
+        Err(AdminError::InvalidPath { .. })
+    ));
+    assert!(matches!(
+        rename(&mut fs, "/a", "/", true),
+        Err(AdminError::InvalidPath { .. })
+    ));
     assert_eq!(
         rename(&mut fs, "/g", "/new/", true),
         Err(AdminError::NotADirectory("/new/".into()))
     );
     assert_eq!(rename(&mut fs, "/a/b", "/moved", false), Ok(()));
-    assert_eq!(manage::stat(&mut fs, "/moved/c").map(|s| s.file_type), Ok(FileType::Directory));
+    assert_eq!(
+        manage::stat(&mut fs, "/moved/c").map(|s| s.file_type),
+        Ok(FileType::Directory)
+    );
     check(&mut fs);
 }
 
@@ -129,8 +167,14 @@ fn remove_takes_trees_in_steps_and_spares_what_links_point_to() {
         dir = fs.mkdir(dir, format!("d{level}").as_bytes()).expect("made");
     }
     fs.symlink(dir, b"out", b"/precious").expect("made");
-    assert_eq!(remove(&mut fs, "/t", false), Err(AdminError::NotEmpty("/t".into())));
-    assert!(matches!(remove(&mut fs, "/", true), Err(AdminError::InvalidPath { .. })));
+    assert_eq!(
+        remove(&mut fs, "/t", false),
+        Err(AdminError::NotEmpty("/t".into()))
+    );
+    assert!(matches!(
+        remove(&mut fs, "/", true),
+        Err(AdminError::InvalidPath { .. })
+    ));
     let mut total = 0;
     for calls in 1.. {
         let Removed { removed, more } = remove(&mut fs, "/t", true).expect("removes");
@@ -142,31 +186,60 @@ fn remove_takes_trees_in_steps_and_spares_what_links_point_to() {
         assert!(removed > 0 && calls < 50, "no progress");
     }
     assert_eq!(total, 2 * 2_300 + 2);
-    assert_eq!(remove(&mut fs, "/t", true), Err(AdminError::NotFound("/t".into())));
+    assert_eq!(
+        remove(&mut fs, "/t", true),
+        Err(AdminError::NotFound("/t".into()))
+    );
     assert_eq!(read_all(&mut fs, "/precious/keep"), Ok(b"data".to_vec()));
     assert_eq!(remove(&mut fs, "/precious/keep/", true).is_err(), true);
-    assert_eq!(remove(&mut fs, "/precious/keep", false), Ok(Removed { removed: 1, more: false }));
-    assert_eq!(remove(&mut fs, "/precious", false), Ok(Removed { removed: 1, more: false }));
+    assert_eq!(
+        remove(&mut fs, "/precious/keep", false),
+        Ok(Removed {
+            removed: 1,
+            more: false
+        })
+    );
+    assert_eq!(
+        remove(&mut fs, "/precious", false),
+        Ok(Removed {
+            removed: 1,
+            more: false
+        })
+    );
     assert!(fs.usage().used_bytes <= used.used_bytes);
     check(&mut fs);
 }
 
 /// A variant with `Err` only decodes as any of the results.
 fn error_of(bytes: &[u8]) -> AdminError {
-    Decode!(bytes, Result<(), AdminError>).expect("a reply of the interface").expect_err("refused")
+    Decode!(bytes, Result<(), AdminError>)
+        .expect("a reply of the interface")
+        .expect_err("refused")
 }
 
 #[test]
 fn strangers_are_refused_everywhere_before_their_argument_is_read() {
     let mut fs = new_fs(None);
     let stranger = Principal::self_authenticating([5; 32]);
-    for (principal, is_controller) in
-        [(stranger, false), (Principal::anonymous(), false), (Principal::anonymous(), true)]
-    {
-        let call = Call { caller: Caller { principal, is_controller }, now: NOW };
+    for (principal, is_controller) in [
+        (stranger, false),
+        (Principal::anonymous(), false),
+        (Principal::anonymous(), true),
+    ] {
+        let call = Call {
+            caller: Caller {
+                principal,
+                is_controller,
+            },
+            now: NOW,
+        };
         for name in methods::ALL {
             let reply = dispatch(&mut fs, &call, name, b"no candid").expect("is a method");
-            assert_eq!(error_of(&reply.pieces().concat()), AdminError::NotAuthorized, "{name}");
+            assert_eq!(
+                error_of(&reply.pieces().concat()),
+                AdminError::NotAuthorized,
+                "{name}"
+            );
         }
     }
 }
@@ -174,16 +247,29 @@ fn strangers_are_refused_everywhere_before_their_argument_is_read() {
 #[test]
 fn arguments_that_are_no_candid_are_refused() {
     let mut fs = new_fs(None);
-    let call = Call { caller: controller(1), now: NOW };
+    let call = Call {
+        caller: controller(1),
+        now: NOW,
+    };
     let wrong_type = Encode!(&vec![1_u8, 2, 3], &true).expect("encodes");
     // A table that claims 2^32 types, and a blob that claims more than it has.
     let huge_table = b"DIDL\xff\xff\xff\xff\x0f".to_vec();
     let short_text = b"DIDL\x00\x01\x71\xff\xff\x7fabc".to_vec();
     for name in methods::ALL.iter().filter(|name| **name != methods::INFO) {
-        for arg in [&b""[..], b"DIDL", b"no candid", &wrong_type, &huge_table, &short_text] {
+        for arg in [
+            &b""[..],
+            b"DIDL",
+            b"no candid",
+            &wrong_type,
+            &huge_table,
+            &short_text,
+        ] {
             let reply = dispatch(&mut fs, &call, name, arg).expect("is a method");
             let error = error_of(&reply.pieces().concat());
-            assert!(matches!(error, AdminError::InvalidArgument(_)), "{name}: {error:?}");
+            assert!(
+                matches!(error, AdminError::InvalidArgument(_)),
+                "{name}: {error:?}"
+            );
         }
     }
     assert!(dispatch(&mut fs, &call, "icwasi_other", b"").is_none());
@@ -192,22 +278,40 @@ fn arguments_that_are_no_candid_are_refused() {
 #[test]
 fn an_upload_through_candid() {
     let mut fs = new_fs(None);
-    let call = Call { caller: controller(1), now: NOW };
+    let call = Call {
+        caller: controller(1),
+        now: NOW,
+    };
     let data = content(3 * G + 1, 1);
     let mut send = |name: &str, arg: Vec<u8>| {
-        dispatch(&mut fs, &call, name, &arg).expect("is a method").pieces().concat()
+        dispatch(&mut fs, &call, name, &arg)
+            .expect("is a method")
+            .pieces()
+            .concat()
     };
-    let begun = send(methods::UPLOAD_BEGIN, Encode!(&request("/f", &data)).expect("encodes"));
+    let begun = send(
+        methods::UPLOAD_BEGIN,
+        Encode!(&request("/f", &data)).expect("encodes"),
+    );
     let upload = Decode!(&begun, Result<icwasi_types::Upload, AdminError>)
         .expect("decodes")
         .expect("begins");
     let chunk = Encode!(&upload.id, &0_u64, &serde_bytes::Bytes::new(&data)).expect("encodes");
     let stored = send(methods::UPLOAD_CHUNK, chunk);
-    assert_eq!(Decode!(&stored, Result<(), AdminError>).expect("decodes"), Ok(()));
-    let done = send(methods::UPLOAD_COMMIT, Encode!(&upload.id).expect("encodes"));
+    assert_eq!(
+        Decode!(&stored, Result<(), AdminError>).expect("decodes"),
+        Ok(())
+    );
+    let done = send(
+        methods::UPLOAD_COMMIT,
+        Encode!(&upload.id).expect("encodes"),
+    );
     let stat = Decode!(&done, Result<icwasi_types::Stat, AdminError>).expect("decodes");
     assert_eq!(stat.map(|stat| stat.size), Ok(data.len() as u64));
-    let read = send(methods::READ, Encode!(&"/f", &1_u64, &u64::MAX).expect("encodes"));
+    let read = send(
+        methods::READ,
+        Encode!(&"/f", &1_u64, &u64::MAX).expect("encodes"),
+    );
     let read = Decode!(&read, Result<icwasi_types::ReadReply, AdminError>).expect("decodes");
     assert_eq!(read.expect("reads").data[..], data[1..]);
     let info = send(methods::INFO, Encode!().expect("encodes"));

@@ -10,7 +10,9 @@ fn the_did_file_equals_the_code() {
     service_equal(CandidSource::Text(&code), CandidSource::File(did.as_ref()))
         .unwrap_or_else(|error| panic!("{error}\n{code}"));
     // The comparison can fail.
-    let other = code.replace("limit", "limits").replace("block_size", "block");
+    let other = code
+        .replace("limit", "limits")
+        .replace("block_size", "block");
     assert!(service_equal(CandidSource::Text(&other), CandidSource::File(did.as_ref())).is_err());
 }
 

@@ -31,7 +31,10 @@ mod tests {
     #[test]
     fn controllers_only_and_never_anonymous() {
         let principal = Principal::self_authenticating([7; 32]);
-        let caller = |principal, is_controller| Caller { principal, is_controller };
+        let caller = |principal, is_controller| Caller {
+            principal,
+            is_controller,
+        };
         assert_eq!(authorize(&caller(principal, true)), Ok(()));
         let refused = Err(AdminError::NotAuthorized);
         assert_eq!(authorize(&caller(principal, false)), refused);

@@ -27,7 +27,15 @@ pub fn read<M: Memory>(
     }
     let length = length.min(MAX_READ).min(stat.size.saturating_sub(offset));
     let mut data = vec![0; length as usize];
-    let read = if data.is_empty() { 0 } else { fs.read(ino, offset, &mut data).map_err(fail)? };
+    let read = if data.is_empty() {
+        0
+    } else {
+        fs.read(ino, offset, &mut data).map_err(fail)?
+    };
     data.truncate(read);
-    Ok(ReadReply { data: ByteBuf::from(data), size: stat.size, version: stat.version })
+    Ok(ReadReply {
+        data: ByteBuf::from(data),
+        size: stat.size,
+        version: stat.version,
+    })
 }

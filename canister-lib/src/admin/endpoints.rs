@@ -42,7 +42,10 @@ impl Reply {
 
     fn encode(value: &impl CandidType) -> Self {
         let head = candid::encode_one(value).expect("the types of the interface can be encoded");
-        Reply { head, ..Reply::default() }
+        Reply {
+            head,
+            ..Reply::default()
+        }
     }
 
     /// `Err(error)`. The type of `Ok` is left out: a variant with fewer tags is a subtype.
@@ -101,7 +104,10 @@ fn decode<'a, T: ArgumentDecoder<'a>>(arg: &'a [u8]) -> Result<T, AdminError> {
     let mut config = DecoderConfig::new();
     // Arguments that clients send cost a few thousand, their blobs about one a byte; unknown
     // fields are of future versions, and small.
-    config.set_decoding_quota(16 << 20).set_skipping_quota(100_000).set_full_error_message(false);
+    config
+        .set_decoding_quota(16 << 20)
+        .set_skipping_quota(100_000)
+        .set_full_error_message(false);
     decode_args_with_config(arg, &config).map_err(|error| {
         AdminError::InvalidArgument(format!(
             "the argument is not what this method takes (see candid/icwasi.did): {error}"
@@ -187,12 +193,7 @@ endpoints! {
 }
 
 /// Calls the method `name` as the IC would: `None` if there is no such method.
-pub fn dispatch<M: Memory>(
-    fs: &mut Fs<M>,
-    call: &Call,
-    name: &str,
-    arg: &[u8],
-) -> Option<Reply> {
+pub fn dispatch<M: Memory>(fs: &mut Fs<M>, call: &Call, name: &str, arg: &[u8]) -> Option<Reply> {
     let method = method::<M>(name)?;
     let result = authorize(&call.caller).and_then(|()| method(fs, call, arg));
     Some(result.unwrap_or_else(Reply::refuse))
@@ -213,7 +214,10 @@ mod on_chain {
         let result = authorize(&caller).and_then(|()| {
             let arg = argument();
             runtime::with(|runtime| {
-                let call = Call { caller, now: runtime.now() };
+                let call = Call {
+                    caller,
+                    now: runtime.now(),
+                };
                 let fs = runtime.fs().map_err(|error| AdminError::Io {
                     errno: 29,
                     message: format!("the file system cannot be mounted: {error}"),
@@ -237,8 +241,14 @@ mod on_chain {
             (bytes, is_controller)
         });
         match Principal::try_from_slice(&bytes) {
-            Ok(principal) => Caller { principal, is_controller },
-            Err(_) => Caller { principal: Principal::anonymous(), is_controller: false },
+            Ok(principal) => Caller {
+                principal,
+                is_controller,
+            },
+            Err(_) => Caller {
+                principal: Principal::anonymous(),
+                is_controller: false,
+            },
         }
     }
 
@@ -281,7 +291,11 @@ mod tests {
     fn read_replies_are_candid() {
         for length in [0, 1, 127, 128, 300, 20_000, 1_835_008] {
             let data = ByteBuf::from((0..length).map(|i| i as u8).collect::<Vec<u8>>());
-            let reply = icwasi_types::ReadReply { data, size: 1 << 40, version: 7 };
+            let reply = icwasi_types::ReadReply {
+                data,
+                size: 1 << 40,
+                version: 7,
+            };
             let plain = candid::encode_one(Ok::<_, AdminError>(reply.clone())).expect("encodes");
             assert_eq!(reply.into_reply().pieces().concat(), plain);
         }

@@ -15,12 +15,18 @@ mod errno {
 }
 
 fn io(errno: u16, path: &str, message: &str) -> AdminError {
-    AdminError::Io { errno, message: format!("{path}: {message}") }
+    AdminError::Io {
+        errno,
+        message: format!("{path}: {message}"),
+    }
 }
 
 /// `InvalidPath` with a reason.
 pub(super) fn invalid_path(path: &str, reason: impl Into<String>) -> AdminError {
-    AdminError::InvalidPath { path: path.into(), reason: reason.into() }
+    AdminError::InvalidPath {
+        path: path.into(),
+        reason: reason.into(),
+    }
 }
 
 /// What `error` means to a caller who asked for something at `path`.
@@ -45,8 +51,9 @@ pub(super) fn fs_error(error: FsError, path: &str) -> AdminError {
         }
         FsError::NotPermitted => io(errno::PERM, path, "not permitted"),
         FsError::BadInode => io(errno::IO, path, "the file has gone"),
-        FsError::Corrupt(what) => {
-            AdminError::Io { errno: errno::IO, message: format!("damaged file system: {what}") }
-        }
+        FsError::Corrupt(what) => AdminError::Io {
+            errno: errno::IO,
+            message: format!("damaged file system: {what}"),
+        },
     }
 }

@@ -33,7 +33,10 @@ pub(super) fn digest(size: u64, index: u64, data: &[u8]) -> Digest {
     if size <= CHUNK_ALIGN {
         return *blake3::hash(data).as_bytes();
     }
-    Hasher::new().set_input_offset(index * CHUNK_ALIGN).update(data).finalize_non_root()
+    Hasher::new()
+        .set_input_offset(index * CHUNK_ALIGN)
+        .update(data)
+        .finalize_non_root()
 }
 
 /// Puts the digests of a file's granules, pushed in order, together to the hash of the file.
@@ -49,7 +52,12 @@ impl Merger {
     /// For a file of `size` bytes.
     pub(super) fn new(size: u64) -> Self {
         let root = (size == 0).then(|| *blake3::hash(&[]).as_bytes());
-        Merger { left: granules(size), pushed: 0, stack: Vec::new(), root }
+        Merger {
+            left: granules(size),
+            pushed: 0,
+            stack: Vec::new(),
+            root,
+        }
     }
 
     /// The digest of the next granule.
@@ -71,7 +79,10 @@ impl Merger {
             return;
         }
         for _ in 0..self.pushed.trailing_zeros() {
-            let left = self.stack.pop().expect("one subtree for each bit set before this push");
+            let left = self
+                .stack
+                .pop()
+                .expect("one subtree for each bit set before this push");
             right = merge_subtrees_non_root(&left, &right, Mode::Hash);
         }
         self.stack.push(right);
@@ -107,7 +118,9 @@ mod tests {
     }
 
     fn content(size: u64) -> Vec<u8> {
-        (0..size).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
+        (0..size)
+            .map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8)
+            .collect()
     }
 
     #[test]
@@ -116,7 +129,11 @@ mod tests {
             for extra in [0, 1, 1_023, 1_024, 1_025, G - 1] {
                 let data = content(granules * G + extra);
                 let hash = by_granules(&data, &[1]);
-                assert_eq!(hash, Some(*blake3::hash(&data).as_bytes()), "{granules} + {extra}");
+                assert_eq!(
+                    hash,
+                    Some(*blake3::hash(&data).as_bytes()),
+                    "{granules} + {extra}"
+                );
             }
         }
     }

@@ -41,7 +41,9 @@ pub fn info<M: Memory>(fs: &mut Fs<M>) -> Result<Info, AdminError> {
 /// Metadata of what is at `path`. A symbolic link at its end is not followed.
 pub fn stat<M: Memory>(fs: &mut Fs<M>, path: &str) -> Result<Stat, AdminError> {
     let ino = AbsPath::parse(path)?.existing(fs, false)?;
-    fs.stat(ino).map(|stat| stat_record(&stat)).map_err(|error| fs_error(error, path))
+    fs.stat(ino)
+        .map(|stat| stat_record(&stat))
+        .map_err(|error| fs_error(error, path))
 }
 
 /// Entries of the directory `path`, which may be a symbolic link to one. `limit` is between 1
@@ -84,7 +86,10 @@ pub fn list<M: Memory>(
         // Only UTF-8 can be created; should an image hold something else, it is still listed.
         let name = String::from_utf8(name)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-        Ok(Entry { name, stat: stat_record(&stat) })
+        Ok(Entry {
+            name,
+            stat: stat_record(&stat),
+        })
     });
     Ok(ListPage {
         entries: entries.collect::<Result<_, AdminError>>()?,
@@ -106,7 +111,9 @@ pub fn mkdir<M: Memory>(fs: &mut Fs<M>, path: &str, parents: bool) -> Result<(),
         };
     }
     let walk = parsed.walk(fs, count)?;
-    parsed.make_dirs(fs, walk.dir, walk.found, count).map(|_| ())
+    parsed
+        .make_dirs(fs, walk.dir, walk.found, count)
+        .map(|_| ())
 }
 
 /// Renames as POSIX does: in one step, over a file or an empty directory at `target` if
@@ -132,14 +139,13 @@ pub fn rename<M: Memory>(
     if to.entry(fs, to_dir, to_name)?.is_some() && !overwrite {
         return Err(AdminError::AlreadyExists(target.into()));
     }
-    fs.rename(from_dir, from_name.as_bytes(), to_dir, to_name.as_bytes()).map_err(|error| {
-        match error {
+    fs.rename(from_dir, from_name.as_bytes(), to_dir, to_name.as_bytes())
+        .map_err(|error| match error {
             fs::FsError::Invalid => AdminError::InvalidArgument(format!(
                 "{source} cannot be moved into itself, to {target}"
             )),
             error => fs_error(error, target),
-        }
-    })
+        })
 }
 
 /// The record for a caller.

@@ -17,6 +17,6 @@ pub mod remove;
 mod session;
 pub mod upload;
 
-pub use endpoints::{Call, Reply, dispatch};
 #[cfg(not(target_family = "wasm"))]
 pub use endpoints::interface;
+pub use endpoints::{Call, Reply, dispatch};

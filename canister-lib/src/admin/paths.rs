@@ -4,8 +4,8 @@
 //! client that sends them did not normalise what its user typed. Symbolic links in the middle of
 //! a path are followed, as far as they stay inside the file system.
 
-use icwasi_types::AdminError;
 use ic_stable_structures::Memory;
+use icwasi_types::AdminError;
 
 use super::error::{fs_error, invalid_path};
 use crate::fs::{FileType, Fs, FsError, Ino};
@@ -46,7 +46,10 @@ impl<'a> AbsPath<'a> {
             return refuse("empty; a path is absolute, such as /data/file".into());
         }
         if text.len() > MAX_PATH {
-            return refuse(format!("{} bytes long; at most {MAX_PATH} are possible", text.len()));
+            return refuse(format!(
+                "{} bytes long; at most {MAX_PATH} are possible",
+                text.len()
+            ));
         }
         if let Some(at) = text.bytes().position(|byte| byte == 0) {
             return refuse(format!("holds a NUL byte at offset {at}"));
@@ -57,7 +60,9 @@ impl<'a> AbsPath<'a> {
         let names: Vec<&str> = text.split('/').filter(|name| !name.is_empty()).collect();
         for name in &names {
             if matches!(*name, "." | "..") {
-                return refuse(format!("holds the component `{name}`; send the path without it"));
+                return refuse(format!(
+                    "holds the component `{name}`; send the path without it"
+                ));
             }
             if name.len() > MAX_NAME {
                 return refuse(format!(
@@ -66,7 +71,11 @@ impl<'a> AbsPath<'a> {
                 ));
             }
         }
-        Ok(AbsPath { text, trailing_slash: text.len() > 1 && text.ends_with('/'), names })
+        Ok(AbsPath {
+            text,
+            trailing_slash: text.len() > 1 && text.ends_with('/'),
+            names,
+        })
     }
 
     /// As sent.
@@ -106,11 +115,7 @@ impl<'a> AbsPath<'a> {
     ///
     /// `NotADirectory` where something else is in the way, `NotFound` at a symbolic link whose
     /// target is missing.
-    pub(super) fn walk<M: Memory>(
-        &self,
-        fs: &mut Fs<M>,
-        count: usize,
-    ) -> Result<Walk, AdminError> {
+    pub(super) fn walk<M: Memory>(&self, fs: &mut Fs<M>, count: usize) -> Result<Walk, AdminError> {
         let root = fs.root();
         let mut dir = root;
         for (index, name) in self.names[..count].iter().enumerate() {
@@ -139,7 +144,9 @@ impl<'a> AbsPath<'a> {
         &self,
         fs: &mut Fs<M>,
     ) -> Result<Option<(Ino, &'a str)>, AdminError> {
-        let Some((count, name)) = self.split_last() else { return Ok(None) };
+        let Some((count, name)) = self.split_last() else {
+            return Ok(None);
+        };
         let walk = self.walk(fs, count)?;
         if walk.found < count {
             return Err(AdminError::NotFound(self.prefix(walk.found + 1)));
@@ -154,7 +161,9 @@ impl<'a> AbsPath<'a> {
         fs: &mut Fs<M>,
         follow: bool,
     ) -> Result<Ino, AdminError> {
-        let Some((dir, name)) = self.parent(fs)? else { return Ok(fs.root()) };
+        let Some((dir, name)) = self.parent(fs)? else {
+            return Ok(fs.root());
+        };
         let fail = |error| fs_error(error, self.text);
         let mut ino = fs.lookup(dir, name.as_bytes()).map_err(fail)?;
         if fs.stat(ino).map_err(fail)?.file_type == FileType::Symlink
@@ -214,9 +223,12 @@ impl<'a> AbsPath<'a> {
         for last in (from..to).rev() {
             let mut parent = dir;
             for name in &self.names[from..last] {
-                parent = fs.lookup(parent, name.as_bytes()).expect("made by this message");
+                parent = fs
+                    .lookup(parent, name.as_bytes())
+                    .expect("made by this message");
             }
-            fs.rmdir(parent, self.names[last].as_bytes()).expect("made by this message, empty");
+            fs.rmdir(parent, self.names[last].as_bytes())
+                .expect("made by this message, empty");
         }
     }
 }
@@ -249,7 +261,10 @@ mod tests {
     #[test]
     fn accepted_paths() {
         let path = AbsPath::parse("//a///b.c/").expect("valid");
-        assert_eq!((path.names(), path.is_directory()), (&["a", "b.c"][..], true));
+        assert_eq!(
+            (path.names(), path.is_directory()),
+            (&["a", "b.c"][..], true)
+        );
         assert_eq!(path.normalized(), "/a/b.c");
         let long = format!("/{}", "n".repeat(255));
         assert_eq!(AbsPath::parse(&long).expect("valid").normalized(), long);

@@ -31,7 +31,10 @@ pub fn remove<M: Memory>(
 ) -> Result<Removed, AdminError> {
     let parsed = AbsPath::parse(path)?;
     let Some((dir, name)) = parsed.parent(fs)? else {
-        return Err(invalid_path(path, "the root cannot be removed; remove what is in it"));
+        return Err(invalid_path(
+            path,
+            "the root cannot be removed; remove what is in it",
+        ));
     };
     let fail = |error| fs_error(error, path);
     let Some((ino, file_type)) = parsed.entry(fs, dir, name)? else {
@@ -42,16 +45,34 @@ pub fn remove<M: Memory>(
             return Err(fail(FsError::NotDir));
         }
         fs.unlink(dir, name.as_bytes()).map_err(fail)?;
-        return Ok(Removed { removed: 1, more: false });
+        return Ok(Removed {
+            removed: 1,
+            more: false,
+        });
     }
     if !recursive {
         fs.rmdir(dir, name.as_bytes()).map_err(fail)?;
-        return Ok(Removed { removed: 1, more: false });
+        return Ok(Removed {
+            removed: 1,
+            more: false,
+        });
     }
-    let mut tree = Tree { fs, top: ino, removed: 0, steps: 0, changed: false };
+    let mut tree = Tree {
+        fs,
+        top: ino,
+        removed: 0,
+        steps: 0,
+        changed: false,
+    };
     match tree.remove(dir, name.as_bytes()) {
-        Ok(more) => Ok(Removed { removed: tree.removed, more }),
-        Err(_) if tree.changed => Ok(Removed { removed: tree.removed, more: true }),
+        Ok(more) => Ok(Removed {
+            removed: tree.removed,
+            more,
+        }),
+        Err(_) if tree.changed => Ok(Removed {
+            removed: tree.removed,
+            more: true,
+        }),
         Err(error) => Err(fail(error)),
     }
 }
@@ -122,9 +143,17 @@ impl<M: Memory> Tree<'_, M> {
         self.fs.read_dir(dir, 0, &mut |entry| {
             if !matches!(entry.name, b"." | b"..") {
                 let is_dir = entry.file_type == FileType::Directory;
-                children.push(Child { name: entry.name.to_vec(), ino: entry.ino, is_dir });
+                children.push(Child {
+                    name: entry.name.to_vec(),
+                    ino: entry.ino,
+                    is_dir,
+                });
             }
-            if children.len() < BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if children.len() < BATCH {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         })?;
         Ok(children)
     }

@@ -42,6 +42,9 @@ const OWNER: usize = 32;
 const ACTIVE_AT: u64 = 64;
 const DIGESTS_AT: u64 = (HEADER + MAX_PATH) as u64;
 
+/// How many zeros are written at a time.
+const ZEROS: u64 = 1 << 18;
+
 /// Slots for commits. A commit goes to the slot of its id, so a retry finds its record unless
 /// this many uploads were begun and committed since.
 const COMMITS: u64 = 256;
@@ -107,7 +110,8 @@ impl Sessions {
         let dir = fs.mkdir(system, DIRECTORY)?;
         let made = Self::create_state(fs, dir);
         if made.is_err() {
-            fs.rmdir(system, DIRECTORY).expect("made by this message, empty");
+            fs.rmdir(system, DIRECTORY)
+                .expect("made by this message, empty");
         }
         made
     }
@@ -170,7 +174,11 @@ impl Sessions {
             modified: (flags & 4 != 0).then(|| word(&header, 56)),
             active: word(&header, ACTIVE_AT as usize),
         };
-        Ok(Some(Open { session, data, meta }))
+        Ok(Some(Open {
+            session,
+            data,
+            meta,
+        }))
     }
 
     /// The id that [`Self::create`] gives next.
@@ -180,8 +188,9 @@ impl Sessions {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// Opens an upload of `granules` granules under `session.id`, which is the next id. All space
-    /// that it will need is allocated. On an error nothing remains.
+    /// Opens an upload of `granules` granules under `session.id`, which is the next id. The space
+    /// for its content is allocated, the record written in full, so that changing it later never
+    /// needs space. On an error nothing remains.
     pub(super) fn create<M: Memory>(
         &self,
         fs: &mut Fs<M>,
@@ -189,14 +198,22 @@ impl Sessions {
         granules: u64,
     ) -> Result<(), FsError> {
         let data = fs.create(self.dir, &data_name(session.id))?;
-        let made = fs.create(self.dir, &meta_name(session.id)).and_then(|meta| {
-            if session.size > 0 {
-                fs.allocate(data, 0, session.size)?;
-            }
-            fs.allocate(meta, 0, meta_size(granules))?;
-            fs.write(meta, 0, &encode(session))?;
-            fs.write(self.state, 8, &(session.id + 1).to_le_bytes())
-        });
+        let made = fs
+            .create(self.dir, &meta_name(session.id))
+            .and_then(|meta| {
+                if session.size > 0 {
+                    fs.allocate(data, 0, session.size)?;
+                }
+                fs.write(meta, 0, &encode(session))?;
+                let zeros = vec![0; (granules * DIGEST as u64).min(ZEROS) as usize];
+                let mut at = DIGESTS_AT;
+                while at < meta_size(granules) {
+                    let length = (meta_size(granules) - at).min(ZEROS) as usize;
+                    fs.write(meta, at, &zeros[..length])?;
+                    at += length as u64;
+                }
+                fs.write(self.state, 8, &(session.id + 1).to_le_bytes())
+            });
         if made.is_err() {
             self.remove(fs, session.id);
         }
@@ -310,7 +327,11 @@ impl Open {
         first: u64,
         digests: &[Digest],
     ) -> Result<(), FsError> {
-        fs.write(self.meta, DIGESTS_AT + first * DIGEST as u64, digests.as_flattened())
+        fs.write(
+            self.meta,
+            DIGESTS_AT + first * DIGEST as u64,
+            digests.as_flattened(),
+        )
     }
 
     /// Stores the time of the last activity.

@@ -97,16 +97,29 @@ pub fn begin<M: Memory>(
     }
     let granules = granules(request.size);
     let available = fs.usage().free_bytes;
-    let needed = request.size.saturating_add(meta_size(granules)).saturating_add(OVERHEAD);
+    let needed = request
+        .size
+        .saturating_add(meta_size(granules))
+        .saturating_add(OVERHEAD);
     if needed > available {
         return Err(AdminError::NoSpace { needed, available });
     }
     let sessions = Sessions::open_or_create(fs).map_err(internal)?;
     session.id = sessions.next_id(fs).map_err(internal)?;
     sessions.create(fs, &session, granules).map_err(internal)?;
-    let whole = Range { offset: 0, length: request.size };
-    let missing = if request.size > 0 { vec![whole] } else { Vec::new() };
-    Ok(Upload { id: session.id, missing })
+    let whole = Range {
+        offset: 0,
+        length: request.size,
+    };
+    let missing = if request.size > 0 {
+        vec![whole]
+    } else {
+        Vec::new()
+    };
+    Ok(Upload {
+        id: session.id,
+        missing,
+    })
 }
 
 /// Stores `data` at `offset` of the upload `id`.
@@ -126,11 +139,19 @@ pub fn chunk<M: Memory>(
     let length = data.len() as u64;
     let in_file = offset.checked_add(length).is_some_and(|end| end <= size);
     if !in_file || length > MAX_CHUNK {
-        return Err(AdminError::ChunkOutOfRange { offset, length, size });
+        return Err(AdminError::ChunkOutOfRange {
+            offset,
+            length,
+            size,
+        });
     }
     let at_end = offset + length == size;
     if !offset.is_multiple_of(CHUNK_ALIGN) || !(length.is_multiple_of(CHUNK_ALIGN) || at_end) {
-        return Err(AdminError::ChunkMisaligned { offset, length, align: CHUNK_ALIGN as u32 });
+        return Err(AdminError::ChunkMisaligned {
+            offset,
+            length,
+            align: CHUNK_ALIGN as u32,
+        });
     }
     if data.is_empty() {
         return Ok(());
@@ -139,14 +160,17 @@ pub fn chunk<M: Memory>(
     let internal = |error| fs_error(error, &open.session.path);
     let first = offset / CHUNK_ALIGN;
     let mut before = vec![MISSING; granules(length) as usize];
-    open.read_digests(fs, first, &mut before).map_err(internal)?;
+    open.read_digests(fs, first, &mut before)
+        .map_err(internal)?;
     let mut digests = before.clone();
     for (index, (granule, known)) in
         (first..).zip(data.chunks(CHUNK_ALIGN as usize).zip(&mut digests))
     {
         let arrived = digest(size, index, granule);
         if *known != MISSING && *known != arrived {
-            return Err(AdminError::ChunkConflict { offset: index * CHUNK_ALIGN });
+            return Err(AdminError::ChunkConflict {
+                offset: index * CHUNK_ALIGN,
+            });
         }
         *known = arrived;
     }
@@ -154,12 +178,12 @@ pub fn chunk<M: Memory>(
         // Sent again; the upload is alive all the same.
         return open.touch(fs, now).map_err(internal);
     }
-    // One write, so that it is all or nothing: granules that are there get the same bytes. The
-    // space of all three was allocated by begin; should one fail after the first, the stores
-    // before it must not stay without it.
+    // One write, so that it is all or nothing: granules that are there get the same bytes. It
+    // may lack space for splitting an extent. The record was written in full by begin.
     fs.write(open.data, offset, data).map_err(internal)?;
-    open.write_digests(fs, first, &digests).expect("overwrites allocated bytes");
-    open.touch(fs, now).expect("overwrites allocated bytes");
+    open.write_digests(fs, first, &digests)
+        .expect("overwrites written bytes");
+    open.touch(fs, now).expect("overwrites written bytes");
     Ok(())
 }
 
@@ -201,17 +225,25 @@ pub fn commit<M: Memory>(
     // The first two steps may lack space. Each of them does all or nothing, and the second
     // undoes the first. What follows overwrites or frees.
     let dir = path.make_dirs(fs, walk.dir, walk.found, count)?;
-    let sessions = Sessions::open(fs).map_err(internal)?.expect("holds this upload");
+    let sessions = Sessions::open(fs)
+        .map_err(internal)?
+        .expect("holds this upload");
     if let Err(error) = sessions.publish(fs, id, dir, name) {
         path.remove_dirs(fs, walk.dir, walk.found, count);
         return Err(internal(error));
     }
     let modified = session.modified.unwrap_or(now);
-    fs.set_times(open.data, None, Some(modified)).expect("the file was published just now");
+    fs.set_times(open.data, None, Some(modified))
+        .expect("the file was published just now");
     let stat = fs.stat(open.data).expect("the file was published just now");
     sessions.remove(fs, id);
-    let committed = Committed { owner: session.owner, stat };
-    sessions.record(fs, id, &committed).expect("overwrites written bytes");
+    let committed = Committed {
+        owner: session.owner,
+        stat,
+    };
+    sessions
+        .record(fs, id, &committed)
+        .expect("overwrites written bytes");
     Ok(stat_record(&stat))
 }
 
@@ -220,9 +252,15 @@ pub fn commit<M: Memory>(
 /// An abort that is repeated gets `UploadNotFound`, which a client takes for done; an abort after
 /// the commit `UploadFinished`.
 pub fn abort<M: Memory>(fs: &mut Fs<M>, id: UploadId) -> Result<(), AdminError> {
-    let Some(sessions) = sessions(fs, id)? else { return Err(AdminError::UploadNotFound(id)) };
+    let Some(sessions) = sessions(fs, id)? else {
+        return Err(AdminError::UploadNotFound(id));
+    };
     // Not loaded, only looked for: a damaged record has to go too.
-    if sessions.ids(fs).map_err(|error| fs_error(error, "upload"))?.contains(&id) {
+    if sessions
+        .ids(fs)
+        .map_err(|error| fs_error(error, "upload"))?
+        .contains(&id)
+    {
         sessions.remove(fs, id);
         return Ok(());
     }
@@ -234,8 +272,13 @@ pub fn abort<M: Memory>(fs: &mut Fs<M>, id: UploadId) -> Result<(), AdminError> 
 
 /// How many uploads are open.
 pub fn count<M: Memory>(fs: &mut Fs<M>) -> Result<u32, AdminError> {
-    let Some(sessions) = sessions(fs, 0)? else { return Ok(0) };
-    Ok(sessions.ids(fs).map_err(|error| fs_error(error, "uploads"))?.len() as u32)
+    let Some(sessions) = sessions(fs, 0)? else {
+        return Ok(0);
+    };
+    Ok(sessions
+        .ids(fs)
+        .map_err(|error| fs_error(error, "uploads"))?
+        .len() as u32)
 }
 
 fn upload_name(id: UploadId) -> String {
@@ -247,14 +290,22 @@ fn sessions<M: Memory>(fs: &mut Fs<M>, id: UploadId) -> Result<Option<Sessions>,
 }
 
 fn committed<M: Memory>(fs: &mut Fs<M>, id: UploadId) -> Result<Option<Committed>, AdminError> {
-    let Some(sessions) = sessions(fs, id)? else { return Ok(None) };
-    sessions.committed(fs, id).map_err(|error| fs_error(error, &upload_name(id)))
+    let Some(sessions) = sessions(fs, id)? else {
+        return Ok(None);
+    };
+    sessions
+        .committed(fs, id)
+        .map_err(|error| fs_error(error, &upload_name(id)))
 }
 
 /// The open upload `id` of `caller`.
 fn open<M: Memory>(fs: &mut Fs<M>, caller: &Caller, id: UploadId) -> Result<Open, AdminError> {
-    let Some(sessions) = sessions(fs, id)? else { return Err(AdminError::UploadNotFound(id)) };
-    let found = sessions.load(fs, id).map_err(|error| fs_error(error, &upload_name(id)))?;
+    let Some(sessions) = sessions(fs, id)? else {
+        return Err(AdminError::UploadNotFound(id));
+    };
+    let found = sessions
+        .load(fs, id)
+        .map_err(|error| fs_error(error, &upload_name(id)))?;
     match found {
         Some(open) if open.session.owner == caller.principal => Ok(open),
         Some(_) => Err(AdminError::NotAuthorized),
@@ -275,7 +326,10 @@ fn check_target<'a, M: Memory>(
         return Err(AdminError::IsADirectory(path.text().into()));
     };
     if path.is_directory() {
-        return Err(invalid_path(path.text(), "ends in `/`, which names a directory"));
+        return Err(invalid_path(
+            path.text(),
+            "ends in `/`, which names a directory",
+        ));
     }
     let walk = path.walk(fs, count)?;
     if walk.found < count {
@@ -306,7 +360,9 @@ fn for_each_digest<M: Memory>(
     while first < granules {
         let page = &mut page[..(granules - first).min(DIGEST_PAGE) as usize];
         open.read_digests(fs, first, page)?;
-        (first..).zip(page.iter()).for_each(|(index, digest)| visit(index, digest));
+        (first..)
+            .zip(page.iter())
+            .for_each(|(index, digest)| visit(index, digest));
         first += page.len() as u64;
     }
     Ok(())
@@ -336,5 +392,7 @@ fn missing<M: Memory>(fs: &mut Fs<M>, open: &Open) -> Result<Vec<Range>, FsError
 fn merged<M: Memory>(fs: &mut Fs<M>, open: &Open) -> Result<Digest, FsError> {
     let mut merger = Merger::new(open.session.size);
     for_each_digest(fs, open, |_, digest| merger.push(*digest))?;
-    Ok(merger.finish().expect("one digest was pushed for each granule"))
+    Ok(merger
+        .finish()
+        .expect("one digest was pushed for each granule"))
 }

@@ -17,14 +17,20 @@ pub const DAY: u64 = 24 * 3_600 * 1_000_000_000;
 pub type TestFs = Fs<VectorMemory>;
 
 pub fn new_fs(quota_bytes: Option<u64>) -> TestFs {
-    let options = FormatOptions { hash_key: [3; 16], quota_bytes };
+    let options = FormatOptions {
+        hash_key: [3; 16],
+        quota_bytes,
+    };
     let mut fs = Fs::open(VectorMemory::default(), &options, NOW).expect("formats");
     fs.set_now(NOW);
     fs
 }
 
 pub fn controller(number: u8) -> Caller {
-    Caller { principal: Principal::self_authenticating([number; 32]), is_controller: true }
+    Caller {
+        principal: Principal::self_authenticating([number; 32]),
+        is_controller: true,
+    }
 }
 
 /// `size` bytes that differ from granule to granule and from seed to seed.
@@ -75,7 +81,15 @@ pub fn push(fs: &mut TestFs, request: &UploadRequest, data: &[u8]) -> Result<Sta
 }
 
 pub fn put(fs: &mut TestFs, path: &str, data: &[u8]) -> Stat {
-    push(fs, &UploadRequest { parents: true, ..request(path, data) }, data).expect("pushed")
+    push(
+        fs,
+        &UploadRequest {
+            parents: true,
+            ..request(path, data)
+        },
+        data,
+    )
+    .expect("pushed")
 }
 
 pub fn read_all(fs: &mut TestFs, path: &str) -> Result<Vec<u8>, AdminError> {
