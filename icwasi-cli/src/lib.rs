@@ -1,1 +1,3 @@
-//! To be written.
+//! The library behind the `icwasi` binary.
+
+pub mod link;
