@@ -20,6 +20,8 @@ pub mod admin;
 mod config;
 pub mod env;
 pub mod fs;
+#[cfg(all(feature = "module", target_arch = "wasm32", target_os = "unknown"))]
+mod module;
 pub mod runtime;
 pub mod wasi;
 

@@ -183,7 +183,7 @@ async fn strangers_are_refused_on_every_admin_method() -> Result<()> {
             for (method, args) in &methods {
                 // An update is turned away before it runs; so is a query method sent as one.
                 let refused = agent
-                    .update(&id, method)
+                    .update(&id, *method)
                     .with_arg(args.clone())
                     .call_and_wait()
                     .await;
