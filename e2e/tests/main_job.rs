@@ -81,7 +81,7 @@ async fn main_job(mode: Mode) -> Result<()> {
         "{added} and {added_here} rows were added"
     );
     same_rows(&network, id, &database).await?;
-    ensure!(app.city("Ünïcode-sur-Mer").await? == [city.clone()]);
+    ensure!(app.city("Ünïcode-sur-Mer").await? == std::slice::from_ref(&city));
 
     // A new build takes over the files.
     ensure!(app.about().await?.build == "1");
