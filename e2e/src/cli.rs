@@ -128,7 +128,7 @@ impl Icwasi {
         self
     }
 
-    /// Adds `--network URL --identity PEM`.
+    /// Adds `--network URL --pem FILE`.
     pub fn with_network(mut self, url: &str, identity: &Path) -> Self {
         self.network = Some(url.to_owned());
         self.identity = Some(identity.to_owned());
@@ -143,7 +143,7 @@ impl Icwasi {
             command.args(["--network", url]);
         }
         if let Some(identity) = &self.identity {
-            command.arg("--identity").arg(identity);
+            command.arg("--pem").arg(identity);
         }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);

@@ -317,17 +317,16 @@ async fn a_pushed_database_replaces_the_open_one() -> Result<()> {
     cities::build_database(&network.path("cities.db"))?;
     let remote = format!("{id}:/data/cities.db");
     let icwasi = network.icwasi()?;
-    let message = icwasi.call(&["push", "cities.db", &remote])?.failure()?;
-    ensure!(message.contains("--overwrite"), "{message}");
+    let message = icwasi
+        .call(&["push", "--no-clobber", "cities.db", &remote])?
+        .failure()?;
+    ensure!(message.contains("/data/cities.db"), "{message}");
     ensure!(
         app.city("Old").await?.len() == 1,
         "the refused push changed the database"
     );
     icwasi
-        .run(
-            &["push", "--overwrite", "cities.db", &remote],
-            Duration::from_secs(60),
-        )?
+        .run(&["push", "cities.db", &remote], Duration::from_secs(60))?
         .success()?;
     ensure!(app.city("Old").await?.is_empty());
     same_rows(&network, id, &network.path("cities.db")).await?;

@@ -43,10 +43,7 @@ fn prepare(directory: &PathBuf) -> Result<Terminal> {
     }
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
-    // A project file, so that `app` is a name here.
-    std::fs::write(
-        directory.join("dfx.json"),
-        "{ \"canisters\": { \"app\": { \"type\": \"custom\", \"wasm\": \"app.wasm\" } } }\n",
-    )?;
+    // What makes a directory a project of its own, so that names of canisters are kept here.
+    std::fs::create_dir(directory.join(".icwasi"))?;
     Ok(terminal)
 }

@@ -75,22 +75,18 @@ async fn deploy(terminal: &Terminal) -> Result<App> {
     crate::network::write_seed_key(&terminal.path("stranger.pem"), "demo stranger")?;
     terminal.icwasi(&["replica", "start"])?;
     terminal.icwasi(&["replica", "status"])?;
-    terminal.icwasi(&["deploy", "app", "--identity", "owner.pem"])?;
+    let deploy = ["deploy", "app", "--wasm", "app.wasm", "--pem", "owner.pem"];
+    let id = terminal.capture(&deploy)?;
     let status = terminal.quietly(&["replica", "status", "--json"])?;
     let status: serde_json::Value = serde_json::from_slice(&status.stdout)?;
     let url = status["url"]
         .as_str()
         .context("the status has no url")?
         .to_owned();
-    let ids = std::fs::read_to_string(terminal.path(".icwasi/canister_ids.json"))?;
-    let ids: serde_json::Value = serde_json::from_str(&ids)?;
-    let id = ids["app"]["local"]
-        .as_str()
-        .context("the canister has no id")?;
     let agent = agent(&url, &terminal.path("owner.pem")).await?;
     Ok(App {
         url,
-        id: id.parse()?,
+        id: Principal::from_text(id.trim())?,
         agent,
     })
 }
@@ -107,7 +103,7 @@ fn push(terminal: &Terminal) -> Result<()> {
         "push",
         "cities.db",
         "app:/data/cities.db",
-        "--identity",
+        "--pem",
         "owner.pem",
     ])
 }
@@ -133,14 +129,7 @@ async fn sql(terminal: &Terminal, app: &App) -> Result<()> {
     same(app, &database, COUNT).await?;
 
     let before = app.sqlite().about().await?;
-    let install = [
-        "deploy",
-        "app",
-        "--wasm",
-        "app2.wasm",
-        "--identity",
-        "owner.pem",
-    ];
+    let install = ["deploy", "app", "--wasm", "app2.wasm", "--pem", "owner.pem"];
     terminal.icwasi(&install)?;
     let after = app.sqlite().about().await?;
     ensure!(
@@ -191,7 +180,7 @@ fn print_rows(rows: &Rows) {
 fn files(terminal: &Terminal) -> Result<()> {
     let owner = |arguments: &[&str]| {
         let mut all = arguments.to_vec();
-        all.extend(["--identity", "owner.pem"]);
+        all.extend(["--pem", "owner.pem"]);
         terminal.icwasi(&all)
     };
     owner(&["ls", "-l", "app:/data"])?;
@@ -205,7 +194,7 @@ fn files(terminal: &Terminal) -> Result<()> {
     owner(&["rm", "app:/data/note.txt"])?;
     owner(&["rm", "--recursive", "app:/backup"])?;
     let names = terminal
-        .quietly(&["ls", "app:/", "--identity", "owner.pem"])?
+        .quietly(&["ls", "app:/", "--pem", "owner.pem"])?
         .text();
     ensure!(
         names.contains("data") && !names.contains("backup"),
@@ -230,22 +219,16 @@ fn files(terminal: &Terminal) -> Result<()> {
 }
 
 async fn strangers(terminal: &Terminal, app: &App) -> Result<()> {
-    terminal.refused(&["ls", "app:/data", "--identity", "stranger.pem"])?;
+    terminal.refused(&["ls", "app:/data", "--pem", "stranger.pem"])?;
     terminal.refused(&[
         "pull",
         "app:/data/cities.db",
         "x.db",
-        "--identity",
+        "--pem",
         "stranger.pem",
     ])?;
-    terminal.refused(&[
-        "push",
-        "note.txt",
-        "app:/data/x",
-        "--identity",
-        "stranger.pem",
-    ])?;
-    terminal.refused(&["rm", "app:/data/cities.db", "--identity", "stranger.pem"])?;
+    terminal.refused(&["push", "note.txt", "app:/data/x", "--pem", "stranger.pem"])?;
+    terminal.refused(&["rm", "app:/data/cities.db", "--pem", "stranger.pem"])?;
     let stranger = agent(&app.url, &terminal.path("stranger.pem")).await?;
     let mut refused = Vec::new();
     for (method, args) in crate::admin::arguments_of_all_methods()? {

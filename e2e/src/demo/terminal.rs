@@ -74,6 +74,25 @@ impl Terminal {
         self.icwasi.call(arguments)?.success()
     }
 
+    /// A command with its output, which it returns; it must succeed.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn capture(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.icwasi.command(arguments);
+        println!("$ {}", xtask::process::display(&command));
+        command
+            .env("ICWASI_PROGRESS", "always")
+            .stderr(std::process::Stdio::inherit());
+        let output = command.output().context("cannot start icwasi")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        print!("{text}");
+        if !output.status.success() {
+            bail!("the command above ended with {}", output.status);
+        }
+        Ok(text)
+    }
+
     fn show(&self, arguments: &[&str]) -> Result<std::process::ExitStatus> {
         let mut command = self.icwasi.command(arguments);
         println!("$ {}", xtask::process::display(&command));
