@@ -105,7 +105,7 @@ fn calls() -> impl Strategy<Value = Vec<(usize, Arguments)>> {
     let arguments =
         [true, false, false, false, false, false, false, false, false].map(argument_for);
     let path_call = (
-        26..37_usize,
+        prop_oneof![10 => 26..37_usize, 1 => Just(46_usize)],
         arguments.clone(),
         0..PATHS.len(),
         0..PATHS.len(),
