@@ -17,7 +17,9 @@
 
 mod config;
 pub mod env;
+pub mod format;
 pub mod fs;
+pub mod memory;
 pub mod runtime;
 pub mod wasi;
 
