@@ -219,6 +219,16 @@ impl Runtime {
         stream.write(bytes, env);
     }
 
+    /// See [`crate::reseed`].
+    pub fn reseed(&mut self, secret: &[u8]) {
+        crate::wasi::random::mix(self, secret);
+    }
+
+    /// Replaces what the program reads from its standard input.
+    pub fn set_stdin(&mut self, input: Vec<u8>) {
+        self.wasi.stdio.set_input(input);
+    }
+
     /// Prints incomplete lines.
     #[inline]
     pub(crate) fn flush_stdio(&mut self) {
