@@ -10,7 +10,7 @@ use candid::{Decode, Encode, Principal};
 use icwasi::admin::auth::Caller;
 use icwasi::admin::remove::remove;
 use icwasi::admin::{Call, dispatch, download, manage};
-use icwasi_types::limits::MAX_READ;
+use icwasi_types::limits::{MAX_CHUNK, MAX_READ};
 use icwasi_types::{AdminError, FileType, Removed, methods};
 
 #[test]
@@ -191,7 +191,7 @@ fn remove_takes_trees_in_steps_and_spares_what_links_point_to() {
         Err(AdminError::NotFound("/t".into()))
     );
     assert_eq!(read_all(&mut fs, "/precious/keep"), Ok(b"data".to_vec()));
-    assert_eq!(remove(&mut fs, "/precious/keep/", true).is_err(), true);
+    assert!(remove(&mut fs, "/precious/keep/", true).is_err());
     assert_eq!(
         remove(&mut fs, "/precious/keep", false),
         Ok(Removed {
@@ -282,7 +282,7 @@ fn an_upload_through_candid() {
         caller: controller(1),
         now: NOW,
     };
-    let data = content(3 * G + 1, 1);
+    let data = content(MAX_CHUNK, 1);
     let mut send = |name: &str, arg: Vec<u8>| {
         dispatch(&mut fs, &call, name, &arg)
             .expect("is a method")
