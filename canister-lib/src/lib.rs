@@ -19,7 +19,9 @@
 pub mod admin;
 mod config;
 pub mod env;
+pub mod format;
 pub mod fs;
+pub mod memory;
 pub mod runtime;
 pub mod wasi;
 
