@@ -48,15 +48,35 @@ impl Reply {
         }
     }
 
-    /// `Err(error)`. The type of `Ok` is left out: a variant with fewer tags is a subtype.
     fn refuse(error: AdminError) -> Self {
-        #[derive(CandidType)]
-        enum Refusal {
-            Err(AdminError),
+        if error == AdminError::NotAuthorized {
+            return Reply {
+                head: NOT_AUTHORIZED.to_vec(),
+                ..Reply::default()
+            };
         }
-        Self::encode(&Refusal::Err(error))
+        Self::encode(&Refused::Err(error))
     }
 }
+
+// Replies name only the tags that they use: a variant with fewer tags is a subtype. Encoding the
+// type of all errors with every reply would cost 300,000 instructions.
+
+/// A reply of type `Result<T, AdminError>` that is `Ok`.
+#[derive(CandidType)]
+enum Done<T> {
+    Ok(T),
+}
+
+/// A reply of type `Result<T, AdminError>` that is `Err`.
+#[derive(CandidType)]
+enum Refused<E> {
+    Err(E),
+}
+
+/// `Err(NotAuthorized)`, which anybody can ask for as often as they like.
+const NOT_AUTHORIZED: &[u8] =
+    b"DIDL\x02\x6b\x01\xc5\xfe\xd2\x01\x01\x6b\x01\xee\x82\xc1\xea\x07\x7f\x01\x00\x00\x00";
 
 /// What can be replied.
 trait IntoReply {
@@ -67,7 +87,7 @@ macro_rules! encoded {
     ($($type:ty),*) => {$(
         impl IntoReply for $type {
             fn into_reply(self) -> Reply {
-                Reply::encode(&Ok::<$type, AdminError>(self))
+                Reply::encode(&Done::Ok(self))
             }
         }
     )*};
@@ -86,7 +106,7 @@ impl IntoReply for icwasi_types::ReadReply {
     /// first field on the wire, before `size` and `version`, eight bytes each.
     fn into_reply(mut self) -> Reply {
         let blob = std::mem::take(&mut self.data);
-        let mut head = Reply::encode(&Ok::<_, AdminError>(self)).head;
+        let mut head = Reply::encode(&Done::Ok(self)).head;
         let tail = head.split_off(head.len() - 16);
         head.pop();
         let mut length = blob.len();
@@ -115,20 +135,32 @@ fn decode<'a, T: ArgumentDecoder<'a>>(arg: &'a [u8]) -> Result<T, AdminError> {
     })
 }
 
+/// How a method gets at the file system, while it works and not longer.
+///
+/// On `wasm32-wasip1`, candid's hash maps ask WASI for random keys when they are used first, and
+/// WASI is this library. So nothing may be decoded or encoded while the file system is borrowed.
+trait Access {
+    type Memory: Memory;
+
+    fn with<R>(
+        &mut self,
+        work: impl FnOnce(&mut Fs<Self::Memory>, &Call) -> Result<R, AdminError>,
+    ) -> Result<R, AdminError>;
+}
+
 /// A method: decodes its argument, works, encodes.
-type Method<M> = fn(&mut Fs<M>, &Call, &[u8]) -> Result<Reply, AdminError>;
+type Method<A> = fn(&mut A, &[u8]) -> Result<Reply, AdminError>;
 
 macro_rules! endpoints {
     ($($kind:literal $name:ident ($($arg:ident: $type:ty),*) -> $ok:ty, |$fs:ident, $call:ident| $body:expr;)*) => {
         mod methods {
             use super::*;
-            $(pub(super) fn $name<M: Memory>(
-                $fs: &mut Fs<M>,
-                $call: &Call,
+            $(pub(super) fn $name<A: Access>(
+                access: &mut A,
                 arg: &[u8],
             ) -> Result<Reply, AdminError> {
                 let ($($arg,)*): ($($type,)*) = decode(arg)?;
-                let reply: $ok = $body?;
+                let reply: $ok = access.with(|$fs, $call| $body)?;
                 Ok(reply.into_reply())
             })*
         }
@@ -141,7 +173,7 @@ macro_rules! endpoints {
             })*
         }
 
-        fn method<M: Memory>(name: &str) -> Option<Method<M>> {
+        fn method<A: Access>(name: &str) -> Option<Method<A>> {
             match name {
                 $(stringify!($name) => Some(methods::$name),)*
                 _ => None,
@@ -194,8 +226,21 @@ endpoints! {
 
 /// Calls the method `name` as the IC would: `None` if there is no such method.
 pub fn dispatch<M: Memory>(fs: &mut Fs<M>, call: &Call, name: &str, arg: &[u8]) -> Option<Reply> {
-    let method = method::<M>(name)?;
-    let result = authorize(&call.caller).and_then(|()| method(fs, call, arg));
+    struct Local<'a, M: Memory>(&'a mut Fs<M>, &'a Call);
+
+    impl<M: Memory> Access for Local<'_, M> {
+        type Memory = M;
+
+        fn with<R>(
+            &mut self,
+            work: impl FnOnce(&mut Fs<M>, &Call) -> Result<R, AdminError>,
+        ) -> Result<R, AdminError> {
+            work(self.0, self.1)
+        }
+    }
+
+    let method = method::<Local<'_, M>>(name)?;
+    let result = authorize(&call.caller).and_then(|()| method(&mut Local(fs, call), arg));
     Some(result.unwrap_or_else(Reply::refuse))
 }
 
@@ -208,23 +253,33 @@ mod on_chain {
     use crate::env::Env as _;
     use crate::runtime::{self, AnyMemory};
 
-    /// Answers the message that is being executed with `method`.
-    pub(super) fn serve(method: Method<AnyMemory>) {
-        let caller = caller();
-        let result = authorize(&caller).and_then(|()| {
-            let arg = argument();
+    pub(super) struct OnChain(Caller);
+
+    impl Access for OnChain {
+        type Memory = AnyMemory;
+
+        fn with<R>(
+            &mut self,
+            work: impl FnOnce(&mut Fs<AnyMemory>, &Call) -> Result<R, AdminError>,
+        ) -> Result<R, AdminError> {
             runtime::with(|runtime| {
                 let call = Call {
-                    caller,
+                    caller: self.0.clone(),
                     now: runtime.now(),
                 };
                 let fs = runtime.fs().map_err(|error| AdminError::Io {
                     errno: 29,
                     message: format!("the file system cannot be mounted: {error}"),
                 })?;
-                method(fs, &call, &arg)
+                work(fs, &call)
             })
-        });
+        }
+    }
+
+    /// Answers the message that is being executed with `method`.
+    pub(super) fn serve(method: Method<OnChain>) {
+        let caller = caller();
+        let result = authorize(&caller).and_then(|()| method(&mut OnChain(caller), &argument()));
         let reply = result.unwrap_or_else(Reply::refuse);
         for piece in reply.pieces() {
             if !piece.is_empty() {
@@ -272,7 +327,7 @@ mod on_chain {
         }
         ::ic0::msg_method_name_copy(&mut name[..size], 0);
         let is_admin =
-            str::from_utf8(&name[..size]).is_ok_and(|name| method::<AnyMemory>(name).is_some());
+            str::from_utf8(&name[..size]).is_ok_and(|name| method::<OnChain>(name).is_some());
         if !is_admin {
             return 0;
         }
@@ -288,6 +343,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_refusal_is_candid() {
+        #[derive(CandidType)]
+        enum Only {
+            NotAuthorized,
+        }
+        let plain = candid::encode_one(Refused::Err(Only::NotAuthorized)).expect("encodes");
+        assert_eq!(
+            Reply::refuse(AdminError::NotAuthorized).pieces().concat(),
+            plain
+        );
+    }
+
+    #[test]
     fn read_replies_are_candid() {
         for length in [0, 1, 127, 128, 300, 20_000, 1_835_008] {
             let data = ByteBuf::from((0..length).map(|i| i as u8).collect::<Vec<u8>>());
@@ -296,7 +364,7 @@ mod tests {
                 size: 1 << 40,
                 version: 7,
             };
-            let plain = candid::encode_one(Ok::<_, AdminError>(reply.clone())).expect("encodes");
+            let plain = candid::encode_one(Done::Ok(reply.clone())).expect("encodes");
             assert_eq!(reply.into_reply().pieces().concat(), plain);
         }
     }
