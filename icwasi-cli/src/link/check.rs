@@ -11,8 +11,8 @@ use super::{LinkOptions, Mode, ModeChoice};
 /// What `icwasi check` tells.
 #[derive(Clone, Debug)]
 pub struct CheckReport {
-    /// The mode that `icwasi link` would choose; `None` if the module needs no linking.
-    pub mode: Option<Mode>,
+    /// The mode that `icwasi link` would choose.
+    pub mode: Mode,
     /// WASI functions that it imports, as `module.name`, sorted.
     pub wasi: Vec<String>,
     /// Functions of the System API that it imports, sorted.
@@ -34,7 +34,7 @@ pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
     let parsed = Module::parse(module)?;
     let verdict = verify::verify(module);
     let mut report = CheckReport {
-        mode: None,
+        mode: choose_mode(&parsed, ModeChoice::Auto)?,
         wasi: Vec::new(),
         ic0: Vec::new(),
         unknown: Vec::new(),
@@ -60,7 +60,6 @@ pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
     }
     let entries = parsed.exports.iter().filter(|e| is_entry(e.name));
     report.entries = entries.map(|e| e.name.to_owned()).collect();
-    report.mode = Some(choose_mode(&parsed, ModeChoice::Auto)?);
     if let Some((offset, message)) = verdict.invalid {
         report.problems.push(invalid_input(offset, message).to_string());
         return Ok(report);
