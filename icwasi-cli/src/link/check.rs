@@ -77,7 +77,7 @@ pub(crate) fn invalid_input(offset: usize, message: String) -> LinkError {
         ("threads", "atomic operators", "the IC has no threads: build it without them"),
         ("exceptions", "exceptions", "build with -fno-exceptions, or panic = \"abort\""),
         ("relaxed", "relaxed SIMD", "build with -mno-relaxed-simd"),
-        ("extended const", "extended constant expressions", "link it as a static executable"),
+        ("non-constant operator", "extended constant expressions", "build with -mno-extended-const, without -fPIC"),
         ("multi-memory", "several memories", "the IC allows one"),
         ("memory64", "64-bit memory", "build it for wasm32"),
         ("wide arithmetic", "wide arithmetic", "build with -mno-wide-arithmetic"),
