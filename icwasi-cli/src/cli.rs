@@ -27,7 +27,13 @@ pub struct GlobalOptions {
     ///
     /// Default: ICWASI_NETWORK, ICP_NETWORK or DFX_NETWORK, else `local`: the running
     /// `icwasi replica`, else where icp or dfx run theirs.
-    #[arg(short, long, global = true, value_name = "NAME|URL", help_heading = "Connection")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME|URL",
+        help_heading = "Connection"
+    )]
     pub network: Option<String>,
 
     /// Root key of a network that is neither mainnet nor on this computer.

@@ -44,7 +44,9 @@ fn small() -> Vec<u8> {
 }
 
 fn link_error(module: &[u8]) -> LinkError {
-    link_module(module, &options()).map(|_| ()).expect_err("must be refused")
+    link_module(module, &options())
+        .map(|_| ())
+        .expect_err("must be refused")
 }
 
 fn refused(wat: &str) -> String {
@@ -74,7 +76,10 @@ fn flipped_bits_give_errors_or_valid_output() {
             match link_module(&damaged, &options()) {
                 Ok(linked) => {
                     let verdict = verify(&linked.module);
-                    assert!(verdict.invalid.is_none() && verdict.problems.is_empty(), "{at}");
+                    assert!(
+                        verdict.invalid.is_none() && verdict.problems.is_empty(),
+                        "{at}"
+                    );
                 }
                 // The linker's own fault would be one.
                 Err(LinkError::Relocation(message)) => panic!("at {at:#x} ^ {flip:#x}: {message}"),
@@ -94,7 +99,10 @@ fn files_that_are_no_modules_are_named() {
     assert!(text(b"(module)").contains("wasm-tools parse"));
     assert!(text(b"hello world").contains("magic number"));
     assert!(text(b"\0asm\x0d\0\x01\0").contains("component"));
-    assert!(matches!(link_error(b"\0asm\x0d\0\x01\0"), LinkError::Component));
+    assert!(matches!(
+        link_error(b"\0asm\x0d\0\x01\0"),
+        LinkError::Component
+    ));
 }
 
 #[test]
@@ -140,7 +148,10 @@ fn unknown_imports_are_listed_together() {
     );
     assert!(message.contains("env.a, env.b, ic0.no_such"), "{message}");
     let message = refused("(module (import \"wasi_snapshot_preview1\" \"fd_new\" (func)))");
-    assert!(message.contains("wasi_snapshot_preview1.fd_new"), "{message}");
+    assert!(
+        message.contains("wasi_snapshot_preview1.fd_new"),
+        "{message}"
+    );
     let message = refused("(module (import \"wasi_snapshot_preview1\" \"fd_close\" (func)))");
     assert!(message.contains("(i32) -> i32"), "{message}");
     let message = refused("(module (import \"ic0\" \"time\" (func (result i32))))");
@@ -149,8 +160,10 @@ fn unknown_imports_are_listed_together() {
 
 #[test]
 fn rules_of_the_ic_are_checked() {
-    let message = refused("(module (func (export \"canister_update a\")) \
-                           (func (export \"canister_query a\")))");
+    let message = refused(
+        "(module (func (export \"canister_update a\")) \
+                           (func (export \"canister_query a\")))",
+    );
     assert!(message.contains("exported twice"), "{message}");
     let message = refused("(module (func (export \"canister_update a\") (param i32)))");
     assert!(message.contains("() -> ()"), "{message}");
@@ -163,8 +176,13 @@ fn rules_of_the_ic_are_checked() {
     let globals = "(global i32 (i32.const 0))".repeat(1_001);
     let message = refused(&format!("(module {globals})"));
     assert!(message.contains("at most 1000"), "{message}");
-    let big = LinkOptions { arena: 5 << 30, ..options() };
-    let error = link_module(&small(), &big).map(|_| ()).expect_err("has no room");
+    let big = LinkOptions {
+        arena: 5 << 30,
+        ..options()
+    };
+    let error = link_module(&small(), &big)
+        .map(|_| ())
+        .expect_err("has no room");
     assert!(matches!(error, LinkError::MemoryFull { .. }), "{error}");
 }
 
@@ -172,15 +190,27 @@ fn rules_of_the_ic_are_checked() {
 #[test]
 fn damaged_libraries_are_noticed() {
     let library = link::standin();
-    let compressed = LinkOptions { library: Some(small()), ..LinkOptions::default() };
-    assert!(matches!(link_module(&small(), &compressed), Err(LinkError::Relocation(_))));
+    let compressed = LinkOptions {
+        library: Some(small()),
+        ..LinkOptions::default()
+    };
+    assert!(matches!(
+        link_module(&small(), &compressed),
+        Err(LinkError::Relocation(_))
+    ));
     // Without one relocation, an operator is left alone.
     let name = b"reloc.CODE";
-    let at = library.windows(name.len()).position(|w| w == name).expect("is there");
+    let at = library
+        .windows(name.len())
+        .position(|w| w == name)
+        .expect("is there");
     for offset in [2, 3, 4, 40, 400] {
         let mut damaged = library.clone();
         damaged[at + name.len() + offset] ^= 0x3;
-        let damaged = LinkOptions { library: Some(damaged), ..LinkOptions::default() };
+        let damaged = LinkOptions {
+            library: Some(damaged),
+            ..LinkOptions::default()
+        };
         if let Ok(linked) = link_module(&small(), &damaged) {
             assert!(verify(&linked.module).invalid.is_none());
         }

@@ -38,36 +38,72 @@ fn imports_are_bound_to_the_modules_own_exports() {
     assert_eq!(linked.bound, ["wasi_snapshot_preview1.fd_close"]);
     assert_eq!(linked.methods, ["go"]);
     let mut canister = Canister::new(&linked.module);
-    assert_eq!(canister.call("canister_init").expect("runs"), "enter\nDIDL\nstart\nleave");
-    assert_eq!(canister.call("canister_update go").expect("runs"), "enter\nclose\nleave");
-    assert!(canister.call("canister_query icwasi_info").is_err(), "needs --admin");
+    assert_eq!(
+        canister.call("canister_init").expect("runs"),
+        "enter\nDIDL\nstart\nleave"
+    );
+    assert_eq!(
+        canister.call("canister_update go").expect("runs"),
+        "enter\nclose\nleave"
+    );
+    assert!(
+        canister.call("canister_query icwasi_info").is_err(),
+        "needs --admin"
+    );
     assert!(canister.call("icwasi.enter").is_err(), "is removed");
 
-    let admin = LinkOptions { admin: true, ..LinkOptions::default() };
+    let admin = LinkOptions {
+        admin: true,
+        ..LinkOptions::default()
+    };
     let linked = link_module(&own_library(), &admin).expect("links");
     assert_eq!(linked.methods, ["go", "icwasi_info"]);
     let mut canister = Canister::new(&linked.module);
-    assert_eq!(canister.call("canister_query icwasi_info").expect("runs"), "enter\nup\nleave");
-    assert_eq!(canister.call("canister_inspect_message").expect("runs"), "enter\nleave");
+    assert_eq!(
+        canister.call("canister_query icwasi_info").expect("runs"),
+        "enter\nup\nleave"
+    );
+    assert_eq!(
+        canister.call("canister_inspect_message").expect("runs"),
+        "enter\nleave"
+    );
 }
 
 #[test]
 fn modes_can_be_asked_for() {
-    let rewire = LinkOptions { mode: ModeChoice::Rewire, ..options() };
-    let inject = LinkOptions { mode: ModeChoice::Inject, ..options() };
+    let rewire = LinkOptions {
+        mode: ModeChoice::Rewire,
+        ..options()
+    };
+    let inject = LinkOptions {
+        mode: ModeChoice::Inject,
+        ..options()
+    };
     let plain = wat::parse_str("(module)").expect("is valid");
     let result = link_module(&plain, &rewire);
     assert!(matches!(result, Err(LinkError::NotRewirable)));
-    assert!(matches!(link_module(&own_library(), &inject), Err(LinkError::NotInjectable)));
-    assert_eq!(link_module(&plain, &inject).expect("links").mode, Mode::Inject);
+    assert!(matches!(
+        link_module(&own_library(), &inject),
+        Err(LinkError::NotInjectable)
+    ));
+    assert_eq!(
+        link_module(&plain, &inject).expect("links").mode,
+        Mode::Inject
+    );
 }
 
 #[test]
 fn admin_needs_the_crates_feature() {
     let without = OWN_LIBRARY.replace("canister_query icwasi_info", "other");
     let module = wat::parse_str(without).expect("is valid");
-    let admin = LinkOptions { admin: true, ..LinkOptions::default() };
-    assert!(matches!(link_module(&module, &admin), Err(LinkError::NoAdminFeature)));
+    let admin = LinkOptions {
+        admin: true,
+        ..LinkOptions::default()
+    };
+    assert!(matches!(
+        link_module(&module, &admin),
+        Err(LinkError::NoAdminFeature)
+    ));
 }
 
 /// The linker's own code, as text. Set `ICWASI_BLESS=1` to accept what it writes now.

@@ -22,13 +22,21 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let report = link::check(&super::link::read(&args.file)?)?;
     print(&report, context)?;
-    Ok(if report.problems.is_empty() { ExitStatus::Done } else { ExitStatus::Found })
+    Ok(if report.problems.is_empty() {
+        ExitStatus::Done
+    } else {
+        ExitStatus::Found
+    })
 }
 
 fn print(report: &CheckReport, context: &Context) -> anyhow::Result<()> {
     let printer = &context.printer;
     let figures = &report.figures;
-    let kind = if report.command { "command (_start)" } else { "reactor" };
+    let kind = if report.command {
+        "command (_start)"
+    } else {
+        "reactor"
+    };
     printer.line(&format!(
         "Module:     {}, {} of code, {} functions, {} pages of memory; {kind}",
         size(figures.module_bytes as u64),
@@ -43,7 +51,11 @@ fn print(report: &CheckReport, context: &Context) -> anyhow::Result<()> {
         ("Unknown", &report.unknown),
         ("Entries", &report.entries),
     ] {
-        let names = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+        let names = if list.is_empty() {
+            "none".to_owned()
+        } else {
+            list.join(", ")
+        };
         printer.line(&format!("{:<11} {}", format!("{title}:"), safe(&names)))?;
     }
     match &report.problems[..] {

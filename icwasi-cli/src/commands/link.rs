@@ -140,7 +140,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>, LinkError> {
 fn read_text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(read(path)?).map_err(|_| {
         let place = path.display().to_string();
-        LinkError::Candid { place, message: "it is not UTF-8 text".to_owned() }.into()
+        LinkError::Candid {
+            place,
+            message: "it is not UTF-8 text".to_owned(),
+        }
+        .into()
     })
 }
 
@@ -153,11 +157,19 @@ fn parse_env(text: &str) -> Result<(String, String), String> {
 
 /// Bytes with a suffix: K, M, G, T or KiB... in powers of 1,024; kB, MB... in powers of 1,000.
 fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "expected a size, such as 500M".to_owned())?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "expected a size, such as 500M".to_owned())?;
     let unit = unit.trim().to_ascii_lowercase();
-    let base: u64 = if unit.len() == 2 && unit.ends_with('b') { 1_000 } else { 1_024 };
+    let base: u64 = if unit.len() == 2 && unit.ends_with('b') {
+        1_000
+    } else {
+        1_024
+    };
     let power = match unit.as_str() {
         "" | "b" => 0,
         "k" | "kb" | "kib" => 1,
@@ -166,7 +178,9 @@ fn parse_size(text: &str) -> Result<u64, String> {
         "t" | "tb" | "tib" => 4,
         _ => return Err(format!("unknown unit `{unit}`: use K, M, G or T")),
     };
-    number.checked_mul(base.pow(power)).ok_or_else(|| "too large".to_owned())
+    number
+        .checked_mul(base.pow(power))
+        .ok_or_else(|| "too large".to_owned())
 }
 
 #[cfg(test)]
@@ -179,7 +193,15 @@ mod tests {
         assert_eq!(parse_size("500M"), Ok(500 << 20));
         assert_eq!(parse_size("2GiB"), Ok(2 << 30));
         assert_eq!(parse_size("3kB"), Ok(3_000));
-        for bad in ["", "M", "-1", "1.5G", "1X", "99999999999T", "12345678901234567890123"] {
+        for bad in [
+            "",
+            "M",
+            "-1",
+            "1.5G",
+            "1X",
+            "99999999999T",
+            "12345678901234567890123",
+        ] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
     }

@@ -43,7 +43,10 @@ pub struct UsageError(pub String);
 
 /// Runs a command until it is done or the user interrupts it.
 pub async fn run(cli: Cli, printer: Printer) -> anyhow::Result<ExitStatus> {
-    let context = Context { global: cli.global, printer };
+    let context = Context {
+        global: cli.global,
+        printer,
+    };
     let hint = match &cli.command {
         Command::Push(_) => ": what was sent is kept for a day, push again to resume",
         Command::Pull(_) => ": nothing was left behind",
@@ -140,14 +143,20 @@ impl Context {
         let project = self.project()?;
         let connection = self.connect(&project).await?;
         let id = project.resolve(canister, &connection.network.name)?;
-        let Connection { agent, network, caller } = connection;
+        let Connection {
+            agent,
+            network,
+            caller,
+        } = connection;
         let admin = AgentAdmin::new(Arc::clone(&agent), id, caller, network.url);
         Ok(Retrying::new(admin, RetryPolicy::default()))
     }
 }
 
 fn first_env(names: &[&str]) -> Option<String> {
-    names.iter().find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()))
+    names
+        .iter()
+        .find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()))
 }
 
 /// All paths are of one canister: its name.
@@ -155,7 +164,9 @@ pub fn one_canister<'a>(
     paths: impl IntoIterator<Item = &'a icwasi_cli::remote::CanisterPath>,
 ) -> anyhow::Result<&'a str> {
     let mut paths = paths.into_iter();
-    let first = paths.next().ok_or_else(|| UsageError("no path is given".to_owned()))?;
+    let first = paths
+        .next()
+        .ok_or_else(|| UsageError("no path is given".to_owned()))?;
     for path in paths {
         if path.canister != first.canister {
             let text = format!(

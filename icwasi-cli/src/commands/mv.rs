@@ -38,7 +38,8 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
             Some(_) => target.path.clone(),
             None => return Err(UsageError("the root directory can't be moved".to_owned()).into()),
         };
-        api.rename(source.path.as_str(), to.as_str(), !args.no_clobber).await?;
+        api.rename(source.path.as_str(), to.as_str(), !args.no_clobber)
+            .await?;
         moved.push(json!({ "source": source.path.as_str(), "target": to.as_str() }));
     }
     context.printer.json(json!({ "moved": moved }))?;

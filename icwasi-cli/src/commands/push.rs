@@ -54,9 +54,17 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let done = done?;
     let bytes: u64 = done.iter().map(|f| f.size).sum();
     let sent: u64 = done.iter().map(|f| f.sent).sum();
-    let resumed = if sent < bytes { format!(", {} resumed", size(bytes - sent)) } else { String::new() };
+    let resumed = if sent < bytes {
+        format!(", {} resumed", size(bytes - sent))
+    } else {
+        String::new()
+    };
     let files = if done.len() == 1 { "file" } else { "files" };
-    printer.note(&format!("pushed {} {files}, {}{resumed}", done.len(), size(bytes)));
+    printer.note(&format!(
+        "pushed {} {files}, {}{resumed}",
+        done.len(),
+        size(bytes)
+    ));
     let files = done.iter().map(|f| {
         json!({
             "local": f.local.display().to_string(),

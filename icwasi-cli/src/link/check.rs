@@ -61,7 +61,9 @@ pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
     let entries = parsed.exports.iter().filter(|e| is_entry(e.name));
     report.entries = entries.map(|e| e.name.to_owned()).collect();
     if let Some((offset, message)) = verdict.invalid {
-        report.problems.push(invalid_input(offset, message).to_string());
+        report
+            .problems
+            .push(invalid_input(offset, message).to_string());
         return Ok(report);
     }
     // The rest is what linking itself would say.
@@ -74,13 +76,29 @@ pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
 /// A message of the validator, with advice where the cause is a feature.
 pub(crate) fn invalid_input(offset: usize, message: String) -> LinkError {
     const FEATURES: [(&str, &str, &str); 7] = [
-        ("threads", "atomic operators", "the IC has no threads: build it without them"),
-        ("exceptions", "exceptions", "build with -fno-exceptions, or panic = \"abort\""),
+        (
+            "threads",
+            "atomic operators",
+            "the IC has no threads: build it without them",
+        ),
+        (
+            "exceptions",
+            "exceptions",
+            "build with -fno-exceptions, or panic = \"abort\"",
+        ),
         ("relaxed", "relaxed SIMD", "build with -mno-relaxed-simd"),
-        ("non-constant operator", "extended constant expressions", "build with -mno-extended-const, without -fPIC"),
+        (
+            "non-constant operator",
+            "extended constant expressions",
+            "build with -mno-extended-const, without -fPIC",
+        ),
         ("multi-memory", "several memories", "the IC allows one"),
         ("memory64", "64-bit memory", "build it for wasm32"),
-        ("wide arithmetic", "wide arithmetic", "build with -mno-wide-arithmetic"),
+        (
+            "wide arithmetic",
+            "wide arithmetic",
+            "build with -mno-wide-arithmetic",
+        ),
     ];
     for (word, feature, advice) in FEATURES {
         if message.contains(word) {
