@@ -110,7 +110,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn error(&self, reason: &'static str) -> ConfigError {
-        ConfigError { reason, offset: self.at }
+        ConfigError {
+            reason,
+            offset: self.at,
+        }
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], ConfigError> {
@@ -173,7 +176,9 @@ impl<'a> Reader<'a> {
 
     fn fields(&mut self) -> Result<Vec<(u64, i64)>, ConfigError> {
         let count = self.count()?;
-        (0..count).map(|_| Ok((self.leb()?, self.sleb()?))).collect()
+        (0..count)
+            .map(|_| Ok((self.leb()?, self.sleb()?)))
+            .collect()
     }
 
     fn text(&mut self) -> Result<String, ConfigError> {
@@ -310,14 +315,22 @@ mod tests {
             mode: Mode,
             other: Mode,
         }
-        let LinkConfig { version, args, env, quota_bytes } = sample();
+        let LinkConfig {
+            version,
+            args,
+            env,
+            quota_bytes,
+        } = sample();
         let newer = Newer {
             version,
             args,
             env,
             quota_bytes,
             preopens: vec![("/tmp".into(), Some(candid::Nat::from(1_u64 << 50)))],
-            mode: Mode::On { level: 3, name: "x".into() },
+            mode: Mode::On {
+                level: 3,
+                name: "x".into(),
+            },
             other: Mode::Off,
         };
         assert_eq!(decode(&Encode!(&newer).unwrap()), Ok(sample()));

@@ -59,5 +59,5 @@ pub fn init_with_memory(memory: impl Memory + 'static) -> Result<(), MountError>
 /// Give it the reply of the management canister's `raw_rand` as soon as the canister can make
 /// that call, if random numbers must be secret.
 pub fn reseed(secret: &[u8]) {
-    runtime::with(|runtime| wasi::random::mix(runtime, secret));
+    runtime::with(|runtime| runtime.reseed(secret));
 }

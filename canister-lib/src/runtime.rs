@@ -157,11 +157,16 @@ impl Runtime {
             .clone();
         let quota_bytes = self.config().quota_bytes;
         let hash_key = self.hash_key();
-        let options = FormatOptions { hash_key, quota_bytes };
+        let options = FormatOptions {
+            hash_key,
+            quota_bytes,
+        };
         let mut fs = Fs::open(memory, &options, now)?;
         fs.set_now(now);
         if fs.usage().quota_bytes != quota_bytes && fs.set_quota(quota_bytes).is_err() {
-            self.env.print(b"icwasi: the quota of the link configuration was not accepted; the old one stays");
+            self.env.print(
+                b"icwasi: the quota of the link configuration was not accepted; the old one stays",
+            );
         }
         self.fs = Some(fs);
         Ok(())
@@ -206,8 +211,22 @@ impl Runtime {
     /// Writes to stdout or stderr.
     pub(crate) fn write_stdio(&mut self, err: bool, bytes: &[u8]) {
         let Self { env, wasi, .. } = self;
-        let stream = if err { &mut wasi.stdio.err } else { &mut wasi.stdio.out };
+        let stream = if err {
+            &mut wasi.stdio.err
+        } else {
+            &mut wasi.stdio.out
+        };
         stream.write(bytes, env);
+    }
+
+    /// See [`crate::reseed`].
+    pub fn reseed(&mut self, secret: &[u8]) {
+        crate::wasi::random::mix(self, secret);
+    }
+
+    /// Replaces what the program reads from its standard input.
+    pub fn set_stdin(&mut self, input: Vec<u8>) {
+        self.wasi.stdio.set_input(input);
     }
 
     /// Prints incomplete lines.
@@ -261,5 +280,10 @@ pub fn with<R>(f: impl FnOnce(&mut Runtime) -> R) -> R {
 /// inside the library prints through `fd_write`.
 #[inline]
 pub fn try_with<R>(f: impl FnOnce(&mut Runtime) -> R) -> Option<R> {
-    RUNTIME.with(|runtime| runtime.try_borrow_mut().ok().map(|mut runtime| f(&mut runtime)))
+    RUNTIME.with(|runtime| {
+        runtime
+            .try_borrow_mut()
+            .ok()
+            .map(|mut runtime| f(&mut runtime))
+    })
 }

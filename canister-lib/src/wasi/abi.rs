@@ -7,8 +7,8 @@
 use super::errno::{Errno, Result};
 use super::guest::Guest;
 use super::{
-    args_env, clock, fd_dir, fd_io, fd_meta, path, path_open, poll, proc, random, sock, stable, stdio,
-    types, unstable as unstable_abi,
+    args_env, clock, fd_dir, fd_io, fd_meta, path, path_open, poll, proc, random, sock, stable,
+    stdio, types, unstable as unstable_abi,
 };
 use crate::env::{Env, Platform};
 use crate::runtime::{Runtime, try_with};
@@ -242,5 +242,23 @@ mod guest_stable {
     #[unsafe(export_name = "icwasi.guest.stable_write")]
     extern "C" fn stable_write(offset: u32, src: u32, len: u32) {
         call(|rt, g| stable::stable_write(rt, g, offset, src, len));
+    }
+}
+
+/// Constructors of a Rust canister (`cdylib`), which has no start-up code of its own.
+///
+/// Without a call to `__wasm_call_ctors` in the program, the linker of LLVM takes it for a
+/// *command* and wraps every export, those of this library included, so that each call runs all
+/// constructors: they call WASI functions, which are such exports again. This call makes it a
+/// *reactor*; `icwasi link` calls `_initialize` once after install and upgrade.
+#[cfg(target_os = "wasi")]
+mod constructors {
+    unsafe extern "C" {
+        safe fn __wasm_call_ctors();
+    }
+
+    #[unsafe(export_name = "_initialize")]
+    extern "C" fn initialize() {
+        __wasm_call_ctors();
     }
 }

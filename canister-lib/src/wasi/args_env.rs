@@ -63,7 +63,12 @@ fn collect(rt: &mut Runtime) -> Vec<Vec<u8>> {
     variables
 }
 
-fn put_sizes<S: AsRef<[u8]>>(g: &mut Guest<'_>, strings: &[S], count: u32, size: u32) -> Result<()> {
+fn put_sizes<S: AsRef<[u8]>>(
+    g: &mut Guest<'_>,
+    strings: &[S],
+    count: u32,
+    size: u32,
+) -> Result<()> {
     let bytes: usize = strings.iter().map(|string| string.as_ref().len() + 1).sum();
     let number = u32::try_from(strings.len()).map_err(|_| Errno::OVERFLOW)?;
     let bytes = u32::try_from(bytes).map_err(|_| Errno::OVERFLOW)?;
@@ -71,7 +76,12 @@ fn put_sizes<S: AsRef<[u8]>>(g: &mut Guest<'_>, strings: &[S], count: u32, size:
     g.write_u32(size, bytes)
 }
 
-fn put_strings<S: AsRef<[u8]>>(g: &mut Guest<'_>, strings: &[S], pointers: u32, buf: u32) -> Result<()> {
+fn put_strings<S: AsRef<[u8]>>(
+    g: &mut Guest<'_>,
+    strings: &[S],
+    pointers: u32,
+    buf: u32,
+) -> Result<()> {
     let (mut pointer, mut at) = (pointers, buf);
     for string in strings {
         let string = string.as_ref();

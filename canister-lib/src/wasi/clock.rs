@@ -30,7 +30,12 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) const fn new() -> Self {
-        Self { slept: None, last: 0, cpu_before: 0, cpu_now: 0 }
+        Self {
+            slept: None,
+            last: 0,
+            cpu_before: 0,
+            cpu_now: 0,
+        }
     }
 
     #[inline]
@@ -107,7 +112,11 @@ fn load(rt: &mut Runtime) -> Result<u64> {
     let ino = fs.lookup(fs.system_dir(), FILE)?;
     let mut bytes = [0; 8];
     let len = fs.read(ino, 0, &mut bytes)?;
-    if len == bytes.len() { Ok(u64::from_le_bytes(bytes)) } else { Err(Errno::IO) }
+    if len == bytes.len() {
+        Ok(u64::from_le_bytes(bytes))
+    } else {
+        Err(Errno::IO)
+    }
 }
 
 fn store(rt: &mut Runtime, slept: u64) -> Result<()> {

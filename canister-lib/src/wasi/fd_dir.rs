@@ -41,7 +41,11 @@ pub fn fd_readdir(
             room[..len].copy_from_slice(&part[..len]);
             used += len;
         }
-        if used == buffer.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if used == buffer.len() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     })?;
     g.write_u32(out, used as u32)
 }

@@ -18,7 +18,14 @@ const MAX_OFFSET: u64 = i64::MAX as u64;
 ///
 /// Errno: `BADF` not open for reading, a directory, or an output stream; `FAULT`; `INVAL` more
 /// than 1,024 buffers or 4 GiB.
-pub fn fd_read(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, iovs: u32, count: u32, out: u32) -> Result<()> {
+pub fn fd_read(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    iovs: u32,
+    count: u32,
+    out: u32,
+) -> Result<()> {
     g.check(out, 4)?;
     match rt.wasi.fds.get(fd)? {
         Descriptor::File(file) => {
@@ -74,7 +81,14 @@ pub fn fd_pread(
 }
 
 #[inline]
-fn read_at(rt: &mut Runtime, g: &mut Guest<'_>, ino: Ino, offset: u64, iovs: u32, count: u32) -> Result<u32> {
+fn read_at(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    ino: Ino,
+    offset: u64,
+    iovs: u32,
+    count: u32,
+) -> Result<u32> {
     if count == 1 {
         let (address, len) = g.iovec(iovs, 0)?;
         let buf = g.bytes_mut(address, len)?;
@@ -86,7 +100,11 @@ fn read_at(rt: &mut Runtime, g: &mut Guest<'_>, ino: Ino, offset: u64, iovs: u32
     for index in 0..count {
         // Read anew each time: the buffer before may have covered the array itself.
         let (address, len) = g.iovec(iovs, index)?;
-        let got = fs.read(ino, offset.saturating_add(u64::from(total)), g.bytes_mut(address, len)?)? as u32;
+        let got = fs.read(
+            ino,
+            offset.saturating_add(u64::from(total)),
+            g.bytes_mut(address, len)?,
+        )? as u32;
         total = total.saturating_add(got);
         if got < len {
             break;
@@ -100,7 +118,14 @@ fn read_at(rt: &mut Runtime, g: &mut Guest<'_>, ino: Ino, offset: u64, iovs: u32
 ///
 /// Errno: `BADF` not open for writing, a directory, or stdin; `FAULT`; `INVAL` more than 1,024
 /// buffers or 4 GiB; `NOSPC`; `FBIG`.
-pub fn fd_write(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, iovs: u32, count: u32, out: u32) -> Result<()> {
+pub fn fd_write(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    iovs: u32,
+    count: u32,
+    out: u32,
+) -> Result<()> {
     g.check(out, 4)?;
     match rt.wasi.fds.get(fd)? {
         Descriptor::File(file) => {
@@ -108,7 +133,11 @@ pub fn fd_write(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, iovs: u32, count: 
                 return Err(Errno::BADF);
             }
             let (ino, append, cursor) = (file.ino, file.flags & fdflags::APPEND != 0, file.cursor);
-            let offset = if append { rt.fs()?.stat(ino)?.size } else { cursor };
+            let offset = if append {
+                rt.fs()?.stat(ino)?.size
+            } else {
+                cursor
+            };
             let len = write_at(rt, g, ino, offset, iovs, count)?;
             rt.wasi.fds.file(fd)?.cursor = offset.saturating_add(u64::from(len));
             g.write_u32(out, len)
@@ -142,7 +171,11 @@ pub fn fd_pwrite(
                 return Err(Errno::INVAL);
             }
             let (ino, append) = (file.ino, file.flags & fdflags::APPEND != 0);
-            let offset = if append { rt.fs()?.stat(ino)?.size } else { offset };
+            let offset = if append {
+                rt.fs()?.stat(ino)?.size
+            } else {
+                offset
+            };
             let len = write_at(rt, g, ino, offset, iovs, count)?;
             g.write_u32(out, len)
         }
@@ -152,7 +185,14 @@ pub fn fd_pwrite(
 }
 
 #[inline]
-fn write_at(rt: &mut Runtime, g: &Guest<'_>, ino: Ino, offset: u64, iovs: u32, count: u32) -> Result<u32> {
+fn write_at(
+    rt: &mut Runtime,
+    g: &Guest<'_>,
+    ino: Ino,
+    offset: u64,
+    iovs: u32,
+    count: u32,
+) -> Result<u32> {
     if count == 1 {
         let (address, len) = g.iovec(iovs, 0)?;
         let data = g.bytes(address, len)?;
@@ -184,7 +224,14 @@ fn write_at(rt: &mut Runtime, g: &Guest<'_>, ino: Ino, offset: u64, iovs: u32, c
     Ok(total)
 }
 
-fn write_stdio(rt: &mut Runtime, g: &mut Guest<'_>, iovs: u32, count: u32, out: u32, err: bool) -> Result<()> {
+fn write_stdio(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    iovs: u32,
+    count: u32,
+    out: u32,
+    err: bool,
+) -> Result<()> {
     let total = g.check_iovecs(iovs, count)?;
     for index in 0..count {
         let (address, len) = g.iovec(iovs, index)?;
@@ -220,8 +267,10 @@ pub fn fd_seek(
         }
         None => return Err(Errno::INVAL),
     };
-    let position =
-        base.checked_add_signed(delta).filter(|&position| position <= MAX_OFFSET).ok_or(Errno::INVAL)?;
+    let position = base
+        .checked_add_signed(delta)
+        .filter(|&position| position <= MAX_OFFSET)
+        .ok_or(Errno::INVAL)?;
     rt.wasi.fds.file(fd)?.cursor = position;
     g.write_u64(out, position)
 }

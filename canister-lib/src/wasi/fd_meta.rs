@@ -42,10 +42,18 @@ pub fn fd_renumber(rt: &mut Runtime, from: u32, to: u32) -> Result<()> {
 /// seek and tell, which is what wasi-libc's `isatty` looks for.
 pub fn fd_fdstat_get(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, out: u32) -> Result<()> {
     let (kind, flags, base, inheriting) = match rt.wasi.fds.get(fd)? {
-        Descriptor::Stdin => (filetype::CHARACTER_DEVICE, 0, rights::FD_READ, rights::FD_READ),
-        Descriptor::Stdout | Descriptor::Stderr => {
-            (filetype::CHARACTER_DEVICE, 0, rights::FD_WRITE, rights::FD_WRITE)
-        }
+        Descriptor::Stdin => (
+            filetype::CHARACTER_DEVICE,
+            0,
+            rights::FD_READ,
+            rights::FD_READ,
+        ),
+        Descriptor::Stdout | Descriptor::Stderr => (
+            filetype::CHARACTER_DEVICE,
+            0,
+            rights::FD_WRITE,
+            rights::FD_WRITE,
+        ),
         Descriptor::File(file) => (filetype::REGULAR_FILE, file.flags, file.rights, file.rights),
         Descriptor::Dir(dir) => (filetype::DIRECTORY, 0, dir.rights, dir.inheriting),
     };
@@ -91,7 +99,10 @@ pub fn fd_fdstat_set_rights(rt: &mut Runtime, fd: u32, base: u64, inheriting: u6
 pub(super) fn filestat(rt: &mut Runtime, fd: u32) -> Result<Filestat> {
     match node(rt, fd)? {
         Some(ino) => Ok(rt.fs()?.stat(ino)?.into()),
-        None => Ok(Filestat { filetype: filetype::CHARACTER_DEVICE, ..Filestat::default() }),
+        None => Ok(Filestat {
+            filetype: filetype::CHARACTER_DEVICE,
+            ..Filestat::default()
+        }),
     }
 }
 
@@ -127,14 +138,25 @@ pub fn fd_filestat_set_size(rt: &mut Runtime, fd: u32, size: u64) -> Result<()> 
 }
 
 /// `fd_filestat_set_times`. Errno: `BADF` stdio; `INVAL` both a time and "now" for the same.
-pub fn fd_filestat_set_times(rt: &mut Runtime, fd: u32, atime: u64, mtime: u64, flags: u32) -> Result<()> {
+pub fn fd_filestat_set_times(
+    rt: &mut Runtime,
+    fd: u32,
+    atime: u64,
+    mtime: u64,
+    flags: u32,
+) -> Result<()> {
     let (atime, mtime) = times(rt, atime, mtime, flags)?;
     let ino = node(rt, fd)?.ok_or(Errno::BADF)?;
     Ok(rt.fs()?.set_times(ino, atime, mtime)?)
 }
 
 /// What `fstflags` choose.
-pub(super) fn times(rt: &mut Runtime, atime: u64, mtime: u64, flags: u32) -> Result<(Option<u64>, Option<u64>)> {
+pub(super) fn times(
+    rt: &mut Runtime,
+    atime: u64,
+    mtime: u64,
+    flags: u32,
+) -> Result<(Option<u64>, Option<u64>)> {
     let flags = known(flags, fstflags::ALL)?;
     let mut choose = |time: u64, set: u16, now: u16| match (flags & set != 0, flags & now != 0) {
         (true, true) => Err(Errno::INVAL),
@@ -170,7 +192,13 @@ pub fn fd_prestat_get(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, out: u32) ->
 }
 
 /// `fd_prestat_dir_name`. Errno: `NAMETOOLONG` the buffer is too small; `NOTDIR` not preopened.
-pub fn fd_prestat_dir_name(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, buf: u32, len: u32) -> Result<()> {
+pub fn fd_prestat_dir_name(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    buf: u32,
+    len: u32,
+) -> Result<()> {
     match rt.wasi.fds.get(fd)? {
         Descriptor::Dir(dir) => {
             let name = dir.preopen.ok_or(Errno::NOTDIR)?;

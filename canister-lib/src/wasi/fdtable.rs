@@ -70,7 +70,11 @@ pub struct FdTable {
 impl FdTable {
     /// The table of a program that has opened nothing.
     pub(crate) const fn new() -> Self {
-        Self { entries: Vec::new(), lowest_free: 0, ready: false }
+        Self {
+            entries: Vec::new(),
+            lowest_free: 0,
+            ready: false,
+        }
     }
 
     #[cold]
@@ -125,7 +129,11 @@ impl FdTable {
         if !self.ready {
             self.prepare();
         }
-        if self.lowest_free >= MAX_OPEN { Err(Errno::MFILE) } else { Ok(()) }
+        if self.lowest_free >= MAX_OPEN {
+            Err(Errno::MFILE)
+        } else {
+            Ok(())
+        }
     }
 
     /// Adds a descriptor at the lowest free number.

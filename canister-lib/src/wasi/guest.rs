@@ -40,7 +40,11 @@ impl Guest<'static> {
 impl<'m> Guest<'m> {
     /// A stand-in for tests: `memory` is all of the guest's memory.
     pub fn over(memory: &'m mut [u8]) -> Self {
-        Self { base: memory.as_mut_ptr(), size: memory.len() as u64, memory: PhantomData }
+        Self {
+            base: memory.as_mut_ptr(),
+            size: memory.len() as u64,
+            memory: PhantomData,
+        }
     }
 
     /// Pointer to `len` bytes at `address`, all of them inside the memory.
@@ -140,7 +144,10 @@ impl<'m> Guest<'m> {
             .ok_or(Errno::FAULT)?;
         let pair = self.read::<8>(address)?;
         let [a, b, c, d, e, f, g, h] = pair;
-        Ok((u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])))
+        Ok((
+            u32::from_le_bytes([a, b, c, d]),
+            u32::from_le_bytes([e, f, g, h]),
+        ))
     }
 
     /// Checks every buffer of an array of `iovec`s and returns the sum of their lengths.

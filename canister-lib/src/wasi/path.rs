@@ -40,14 +40,27 @@ impl<'g> GuestPath<'g> {
         while end > 1 && bytes[end - 1] == b'/' {
             end -= 1;
         }
-        Ok(Self { bytes: &bytes[..end], slash: end < bytes.len() })
+        Ok(Self {
+            bytes: &bytes[..end],
+            slash: end < bytes.len(),
+        })
     }
 
     /// Looks the path up from an open directory.
     pub(super) fn resolve(self, rt: &mut Runtime, fd: u32, follow: bool) -> Result<Place> {
         let dir = directory(rt, fd)?;
-        let Resolved { parent, name, target, .. } = rt.fs()?.resolve(dir, dir, self.bytes, follow)?;
-        Ok(Place { parent, name, target, slash: self.slash })
+        let Resolved {
+            parent,
+            name,
+            target,
+            ..
+        } = rt.fs()?.resolve(dir, dir, self.bytes, follow)?;
+        Ok(Place {
+            parent,
+            name,
+            target,
+            slash: self.slash,
+        })
     }
 }
 
@@ -96,7 +109,13 @@ pub(super) fn follows(flags: u32) -> Result<bool> {
 ///
 /// Errno: `EXIST`, `NOENT`, `NOTDIR`, `PERM` outside of the directory, `NAMETOOLONG`, `ILSEQ`,
 /// `NOSPC`.
-pub fn path_create_directory(rt: &mut Runtime, g: &Guest<'_>, fd: u32, path: u32, len: u32) -> Result<()> {
+pub fn path_create_directory(
+    rt: &mut Runtime,
+    g: &Guest<'_>,
+    fd: u32,
+    path: u32,
+    len: u32,
+) -> Result<()> {
     let place = GuestPath::read(g, path, len)?.resolve(rt, fd, false)?;
     match (&place.name, place.target) {
         (Some(name), None) => {
@@ -212,7 +231,13 @@ pub fn path_readlink(
 /// `path_remove_directory`: it must be empty.
 ///
 /// Errno: also `NOTEMPTY`; `INVAL` the last component is `.`.
-pub fn path_remove_directory(rt: &mut Runtime, g: &Guest<'_>, fd: u32, path: u32, len: u32) -> Result<()> {
+pub fn path_remove_directory(
+    rt: &mut Runtime,
+    g: &Guest<'_>,
+    fd: u32,
+    path: u32,
+    len: u32,
+) -> Result<()> {
     let path = GuestPath::read(g, path, len)?;
     let place = path.resolve(rt, fd, false)?;
     match &place.name {
@@ -228,7 +253,13 @@ pub fn path_remove_directory(rt: &mut Runtime, g: &Guest<'_>, fd: u32, path: u32
 /// `path_unlink_file`: removes a name; symbolic links are removed themselves.
 ///
 /// Errno: also `ISDIR`.
-pub fn path_unlink_file(rt: &mut Runtime, g: &Guest<'_>, fd: u32, path: u32, len: u32) -> Result<()> {
+pub fn path_unlink_file(
+    rt: &mut Runtime,
+    g: &Guest<'_>,
+    fd: u32,
+    path: u32,
+    len: u32,
+) -> Result<()> {
     let place = GuestPath::read(g, path, len)?.resolve(rt, fd, false)?;
     let name = place.name.as_deref().ok_or(Errno::ISDIR)?;
     place.existing(rt)?;
@@ -260,7 +291,9 @@ pub fn path_rename(
     if to.slash && !is_directory(rt, moved)? {
         return Err(Errno::NOTDIR);
     }
-    Ok(rt.fs()?.rename(from.parent, from_name, to.parent, to_name)?)
+    Ok(rt
+        .fs()?
+        .rename(from.parent, from_name, to.parent, to_name)?)
 }
 
 /// `path_symlink`: the target is kept as it is, and need not exist.

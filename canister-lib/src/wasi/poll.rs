@@ -28,14 +28,24 @@ pub(super) struct Layout {
 /// 16 clock u32  24 timeout u64  32 precision u64  40 flags u16      (tag 0)
 /// 16 fd u32                                                         (tags 1 and 2)
 /// ```
-pub(super) const PREVIEW1: Layout = Layout { size: 48, clock_id: 16, timeout: 24, clock_flags: 40 };
+pub(super) const PREVIEW1: Layout = Layout {
+    size: 48,
+    clock_id: 16,
+    timeout: 24,
+    clock_flags: 40,
+};
 
 /// ```text
 ///  0 userdata u64   8 tag u8
 /// 16 identifier u64  24 clock u32  32 timeout u64  40 precision u64  48 flags u16
 /// 16 fd u32
 /// ```
-pub(super) const UNSTABLE: Layout = Layout { size: 56, clock_id: 24, timeout: 32, clock_flags: 48 };
+pub(super) const UNSTABLE: Layout = Layout {
+    size: 56,
+    clock_id: 24,
+    timeout: 32,
+    clock_flags: 48,
+};
 
 const TAG: u32 = 8;
 const FD: u32 = 16;
@@ -95,7 +105,9 @@ pub(super) fn poll(
         let event = match decode(rt, g, layout, at, now)? {
             Subscription::Clock { wait } if wait > nearest => continue,
             Subscription::Clock { .. } => encode_event(userdata, 0, eventtype::CLOCK, 0, 0),
-            Subscription::Fd { kind, bytes, flags } => encode_event(userdata, 0, kind, bytes, flags),
+            Subscription::Fd { kind, bytes, flags } => {
+                encode_event(userdata, 0, kind, bytes, flags)
+            }
         };
         g.write(events + ready * EVENT_SIZE, event)?;
         ready += 1;
@@ -104,7 +116,13 @@ pub(super) fn poll(
     g.write_u32(out, ready)
 }
 
-fn decode(rt: &mut Runtime, g: &Guest<'_>, layout: &Layout, at: u32, now: u64) -> Result<Subscription> {
+fn decode(
+    rt: &mut Runtime,
+    g: &Guest<'_>,
+    layout: &Layout,
+    at: u32,
+    now: u64,
+) -> Result<Subscription> {
     let [tag] = g.read(at + TAG)?;
     match tag {
         eventtype::CLOCK => {
@@ -117,7 +135,9 @@ fn decode(rt: &mut Runtime, g: &Guest<'_>, layout: &Layout, at: u32, now: u64) -
             };
             match flags {
                 0 => Ok(Subscription::Clock { wait: timeout }),
-                1 => Ok(Subscription::Clock { wait: timeout.saturating_sub(base) }),
+                1 => Ok(Subscription::Clock {
+                    wait: timeout.saturating_sub(base),
+                }),
                 _ => Err(Errno::INVAL),
             }
         }
@@ -132,13 +152,21 @@ fn decode(rt: &mut Runtime, g: &Guest<'_>, layout: &Layout, at: u32, now: u64) -
                 _ => return Err(Errno::BADF),
             };
             let flags = if bytes == 0 { EVENT_HANGUP } else { 0 };
-            Ok(Subscription::Fd { kind: tag, bytes, flags })
+            Ok(Subscription::Fd {
+                kind: tag,
+                bytes,
+                flags,
+            })
         }
         eventtype::FD_WRITE => {
             let fd = g.read_u32(at + FD)?;
             match rt.wasi.fds.get(fd)? {
                 Descriptor::Stdout | Descriptor::Stderr | Descriptor::File(_) => {
-                    Ok(Subscription::Fd { kind: tag, bytes: 1, flags: 0 })
+                    Ok(Subscription::Fd {
+                        kind: tag,
+                        bytes: 1,
+                        flags: 0,
+                    })
                 }
                 _ => Err(Errno::BADF),
             }

@@ -8,12 +8,18 @@ use crate::runtime::Runtime;
 /// lines. A trap rolls back what the message wrote: the message did not do its work.
 pub fn proc_exit(rt: &mut Runtime, code: u32) -> ! {
     rt.flush_stdio();
-    rt.env().trap(format!("icwasi: the program called exit({code}); the message is rolled back").as_bytes())
+    rt.env().trap(
+        format!("icwasi: the program called exit({code}); the message is rolled back").as_bytes(),
+    )
 }
 
 /// `proc_raise`: there are no signals: `ENOTSUP`, and `EINVAL` for a number that is none.
 pub fn proc_raise(signal: u32) -> Result<()> {
-    if signal > 30 { Err(Errno::INVAL) } else { Err(Errno::NOTSUP) }
+    if signal > 30 {
+        Err(Errno::INVAL)
+    } else {
+        Err(Errno::NOTSUP)
+    }
 }
 
 /// `sched_yield`: there is nothing to yield to.

@@ -39,7 +39,11 @@ pub(crate) struct Random {
 
 impl Random {
     pub(crate) const fn new() -> Self {
-        Self { key: [0; 32], stream: None, attached: false }
+        Self {
+            key: [0; 32],
+            stream: None,
+            attached: false,
+        }
     }
 
     #[inline]

@@ -34,9 +34,9 @@ fn file(rt: &mut Runtime) -> (Ino, u64) {
     }
     let file = match open(rt) {
         Ok(file) => file,
-        Err(reason) => {
-            rt.env().trap(format!("icwasi: no stable memory for the program: {reason}").as_bytes())
-        }
+        Err(reason) => rt
+            .env()
+            .trap(format!("icwasi: no stable memory for the program: {reason}").as_bytes()),
     };
     rt.wasi.guest_stable.0 = Some(file);
     file
@@ -89,14 +89,18 @@ fn range(rt: &mut Runtime, g: &Guest<'_>, offset: u64, address: u64, len: u64) -
 pub fn stable64_read(rt: &mut Runtime, g: &mut Guest<'_>, dst: u64, offset: u64, len: u64) {
     let (ino, address, len) = range(rt, g, offset, dst, len);
     let Ok(buf) = g.bytes_mut(address, len) else {
-        rt.env().trap(b"icwasi: stable64_read to address 0 is not supported")
+        rt.env()
+            .trap(b"icwasi: stable64_read to address 0 is not supported")
     };
     let result = match rt.fs() {
-        Ok(fs) => fs.read(ino, offset, buf).map_err(|error| format!("{error:?}")),
+        Ok(fs) => fs
+            .read(ino, offset, buf)
+            .map_err(|error| format!("{error:?}")),
         Err(error) => Err(error.to_string()),
     };
     if let Err(reason) = result {
-        rt.env().trap(format!("icwasi: stable memory cannot be read: {reason}").as_bytes());
+        rt.env()
+            .trap(format!("icwasi: stable memory cannot be read: {reason}").as_bytes());
     }
 }
 
@@ -104,17 +108,21 @@ pub fn stable64_read(rt: &mut Runtime, g: &mut Guest<'_>, dst: u64, offset: u64,
 pub fn stable64_write(rt: &mut Runtime, g: &Guest<'_>, offset: u64, src: u64, len: u64) {
     let (ino, address, len) = range(rt, g, offset, src, len);
     let Ok(data) = g.bytes(address, len) else {
-        rt.env().trap(b"icwasi: stable64_write from address 0 is not supported")
+        rt.env()
+            .trap(b"icwasi: stable64_write from address 0 is not supported")
     };
     if data.is_empty() {
         return;
     }
     let result = match rt.fs() {
-        Ok(fs) => fs.write(ino, offset, data).map_err(|error| format!("{error:?}")),
+        Ok(fs) => fs
+            .write(ino, offset, data)
+            .map_err(|error| format!("{error:?}")),
         Err(error) => Err(error.to_string()),
     };
     if let Err(reason) = result {
-        rt.env().trap(format!("icwasi: stable memory cannot be written: {reason}").as_bytes());
+        rt.env()
+            .trap(format!("icwasi: stable memory cannot be written: {reason}").as_bytes());
     }
 }
 
@@ -122,7 +130,8 @@ pub fn stable64_write(rt: &mut Runtime, g: &Guest<'_>, offset: u64, src: u64, le
 pub fn stable_size(rt: &mut Runtime) -> u32 {
     let pages = stable64_size(rt);
     if pages > MAX_PAGES_32 {
-        rt.env().trap(b"32 bit stable memory api used on a memory larger than 4GB");
+        rt.env()
+            .trap(b"32 bit stable memory api used on a memory larger than 4GB");
     }
     pages as u32
 }

@@ -13,7 +13,9 @@ pub struct Lines {
 
 impl Lines {
     const fn new() -> Self {
-        Self { partial: Vec::new() }
+        Self {
+            partial: Vec::new(),
+        }
     }
 
     /// Takes `bytes` and prints every line that they complete.
@@ -81,7 +83,12 @@ pub struct Stdio {
 
 impl Stdio {
     pub(crate) const fn new() -> Self {
-        Self { out: Lines::new(), err: Lines::new(), input: Vec::new(), input_at: 0 }
+        Self {
+            out: Lines::new(),
+            err: Lines::new(),
+            input: Vec::new(),
+            input_at: 0,
+        }
     }
 
     /// Replaces what descriptor 0 yields; the end of input follows.

@@ -8,7 +8,14 @@ use super::{fd_io, fd_meta, path, poll};
 use crate::runtime::Runtime;
 
 /// `fd_seek`: whence 0 is the cursor, 1 the end, 2 the start.
-pub fn fd_seek(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, delta: i64, whence: u32, out: u32) -> Result<()> {
+pub fn fd_seek(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    delta: i64,
+    whence: u32,
+    out: u32,
+) -> Result<()> {
     fd_io::fd_seek(rt, g, fd, delta, Whence::from_unstable(whence), out)
 }
 
