@@ -115,20 +115,32 @@ fn decode<'a, T: ArgumentDecoder<'a>>(arg: &'a [u8]) -> Result<T, AdminError> {
     })
 }
 
+/// How a method gets at the file system, while it works and not longer.
+///
+/// On `wasm32-wasip1`, candid's hash maps ask WASI for random keys when they are used first, and
+/// WASI is this library. So nothing may be decoded or encoded while the file system is borrowed.
+trait Access {
+    type Memory: Memory;
+
+    fn with<R>(
+        &mut self,
+        work: impl FnOnce(&mut Fs<Self::Memory>, &Call) -> Result<R, AdminError>,
+    ) -> Result<R, AdminError>;
+}
+
 /// A method: decodes its argument, works, encodes.
-type Method<M> = fn(&mut Fs<M>, &Call, &[u8]) -> Result<Reply, AdminError>;
+type Method<A> = fn(&mut A, &[u8]) -> Result<Reply, AdminError>;
 
 macro_rules! endpoints {
     ($($kind:literal $name:ident ($($arg:ident: $type:ty),*) -> $ok:ty, |$fs:ident, $call:ident| $body:expr;)*) => {
         mod methods {
             use super::*;
-            $(pub(super) fn $name<M: Memory>(
-                $fs: &mut Fs<M>,
-                $call: &Call,
+            $(pub(super) fn $name<A: Access>(
+                access: &mut A,
                 arg: &[u8],
             ) -> Result<Reply, AdminError> {
                 let ($($arg,)*): ($($type,)*) = decode(arg)?;
-                let reply: $ok = $body?;
+                let reply: $ok = access.with(|$fs, $call| $body)?;
                 Ok(reply.into_reply())
             })*
         }
@@ -141,7 +153,7 @@ macro_rules! endpoints {
             })*
         }
 
-        fn method<M: Memory>(name: &str) -> Option<Method<M>> {
+        fn method<A: Access>(name: &str) -> Option<Method<A>> {
             match name {
                 $(stringify!($name) => Some(methods::$name),)*
                 _ => None,
@@ -194,8 +206,21 @@ endpoints! {
 
 /// Calls the method `name` as the IC would: `None` if there is no such method.
 pub fn dispatch<M: Memory>(fs: &mut Fs<M>, call: &Call, name: &str, arg: &[u8]) -> Option<Reply> {
-    let method = method::<M>(name)?;
-    let result = authorize(&call.caller).and_then(|()| method(fs, call, arg));
+    struct Local<'a, M: Memory>(&'a mut Fs<M>, &'a Call);
+
+    impl<M: Memory> Access for Local<'_, M> {
+        type Memory = M;
+
+        fn with<R>(
+            &mut self,
+            work: impl FnOnce(&mut Fs<M>, &Call) -> Result<R, AdminError>,
+        ) -> Result<R, AdminError> {
+            work(self.0, self.1)
+        }
+    }
+
+    let method = method::<Local<'_, M>>(name)?;
+    let result = authorize(&call.caller).and_then(|()| method(&mut Local(fs, call), arg));
     Some(result.unwrap_or_else(Reply::refuse))
 }
 
@@ -208,23 +233,33 @@ mod on_chain {
     use crate::env::Env as _;
     use crate::runtime::{self, AnyMemory};
 
-    /// Answers the message that is being executed with `method`.
-    pub(super) fn serve(method: Method<AnyMemory>) {
-        let caller = caller();
-        let result = authorize(&caller).and_then(|()| {
-            let arg = argument();
+    pub(super) struct OnChain(Caller);
+
+    impl Access for OnChain {
+        type Memory = AnyMemory;
+
+        fn with<R>(
+            &mut self,
+            work: impl FnOnce(&mut Fs<AnyMemory>, &Call) -> Result<R, AdminError>,
+        ) -> Result<R, AdminError> {
             runtime::with(|runtime| {
                 let call = Call {
-                    caller,
+                    caller: self.0.clone(),
                     now: runtime.now(),
                 };
                 let fs = runtime.fs().map_err(|error| AdminError::Io {
                     errno: 29,
                     message: format!("the file system cannot be mounted: {error}"),
                 })?;
-                method(fs, &call, &arg)
+                work(fs, &call)
             })
-        });
+        }
+    }
+
+    /// Answers the message that is being executed with `method`.
+    pub(super) fn serve(method: Method<OnChain>) {
+        let caller = caller();
+        let result = authorize(&caller).and_then(|()| method(&mut OnChain(caller), &argument()));
         let reply = result.unwrap_or_else(Reply::refuse);
         for piece in reply.pieces() {
             if !piece.is_empty() {
@@ -272,7 +307,7 @@ mod on_chain {
         }
         ::ic0::msg_method_name_copy(&mut name[..size], 0);
         let is_admin =
-            str::from_utf8(&name[..size]).is_ok_and(|name| method::<AnyMemory>(name).is_some());
+            str::from_utf8(&name[..size]).is_ok_and(|name| method::<OnChain>(name).is_some());
         if !is_admin {
             return 0;
         }
