@@ -27,7 +27,13 @@ pub struct GlobalOptions {
     ///
     /// Default: ICWASI_NETWORK, ICP_NETWORK or DFX_NETWORK, else `local`: the running
     /// `icwasi replica`, else where icp or dfx run theirs.
-    #[arg(short, long, global = true, value_name = "NAME|URL", help_heading = "Connection")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME|URL",
+        help_heading = "Connection"
+    )]
     pub network: Option<String>,
 
     /// Root key of a network that is neither mainnet nor on this computer.
@@ -106,4 +112,14 @@ pub enum Command {
     /// The whole command line as Markdown.
     #[command(hide = true)]
     MarkdownHelp,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn options_do_not_clash() {
+        super::Cli::command().debug_assert();
+    }
 }

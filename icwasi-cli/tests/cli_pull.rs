@@ -13,11 +13,20 @@ use support::{Double, Faults};
 
 fn quick(double: Double) -> Retrying<Double> {
     let delay = Duration::from_micros(1);
-    Retrying::new(double, RetryPolicy { retries: 30, first_delay: delay, max_delay: delay })
+    Retrying::new(
+        double,
+        RetryPolicy {
+            retries: 30,
+            first_delay: delay,
+            max_delay: delay,
+        },
+    )
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(future)
 }
 
@@ -27,7 +36,11 @@ fn run(
     target: &Path,
     overwrite: bool,
 ) -> Result<Vec<Pulled>, TransferError> {
-    let options = PullOptions { recursive: true, overwrite, concurrency: 4 };
+    let options = PullOptions {
+        recursive: true,
+        overwrite,
+        concurrency: 4,
+    };
     let parse = |s: &&str| RemotePath::parse(s).expect("a valid path");
     let sources: Vec<RemotePath> = sources.iter().map(parse).collect();
     block_on(pull(api, &sources, target, &options, &NoProgress))
@@ -51,22 +64,38 @@ fn names(dir: &Path) -> Vec<String> {
 fn trees_and_files_come_as_with_scp() {
     let temp = tempfile::tempdir().expect("temporary directory");
     let double = Double::new(3);
-    for (path, n) in [("/d/a", 0), ("/d/b", 1000), ("/d/s/c", 47), ("/d/s/e", 48), ("/d/s/g", 49)] {
+    for (path, n) in [
+        ("/d/a", 0),
+        ("/d/b", 1000),
+        ("/d/s/c", 47),
+        ("/d/s/e", 48),
+        ("/d/s/g", 49),
+    ] {
         double.put(path, &bytes(n));
     }
-    double.state().faults = Faults { lose_request: 200, lose_reply: 200, duplicate: 100 };
+    double.state().faults = Faults {
+        lose_request: 200,
+        lose_reply: 200,
+        duplicate: 100,
+    };
     let api = quick(double);
     let dir = temp.path();
     run(&api, &["/d/b"], &dir.join("one"), false).expect("pulled");
     assert_eq!(std::fs::read(dir.join("one")).expect("read"), bytes(1000));
-    let modified = std::fs::metadata(dir.join("one")).expect("stat").modified().expect("time");
+    let modified = std::fs::metadata(dir.join("one"))
+        .expect("stat")
+        .modified()
+        .expect("time");
     assert_eq!(modified, std::time::UNIX_EPOCH + Duration::from_secs(7));
     run(&api, &["/d"], dir, false).expect("pulled");
     run(&api, &["/d"], &dir.join("new"), false).expect("pulled");
     run(&api, &["/d/"], &dir.join("content/"), false).expect("pulled");
     for tree in ["d", "new", "content"] {
         assert_eq!(names(&dir.join(tree)), ["a", "b", "s"], "{tree}");
-        assert_eq!(std::fs::read(dir.join(tree).join("s/g")).expect("read"), bytes(49));
+        assert_eq!(
+            std::fs::read(dir.join(tree).join("s/g")).expect("read"),
+            bytes(49)
+        );
     }
 }
 
@@ -109,7 +138,11 @@ fn a_file_that_changes_is_never_mixed() {
         }));
         let api = quick(double);
         run(&api, &["/f"], &target, true).expect("calms down");
-        assert_eq!(std::fs::read(&target).expect("read"), [3; 1000], "{same_version}");
+        assert_eq!(
+            std::fs::read(&target).expect("read"),
+            [3; 1000],
+            "{same_version}"
+        );
         let mut out = Vec::new();
         block_on(read_to(&api, "/f", &mut out, 4)).expect("read");
         assert_eq!(out, [3; 1000]);
@@ -121,7 +154,11 @@ fn a_file_that_changes_is_never_mixed() {
     let api = quick(double);
     let e = run(&api, &["/f"], &target, true).expect_err("never rests");
     assert!(matches!(e, TransferError::RemoteChanged { .. }), "{e}");
-    assert_eq!(std::fs::read(&target).expect("read"), [3; 1000], "the old file is intact");
+    assert_eq!(
+        std::fs::read(&target).expect("read"),
+        [3; 1000],
+        "the old file is intact"
+    );
     assert_eq!(names(temp.path()), ["f"]);
 }
 
@@ -138,17 +175,28 @@ fn hostile_names_write_nothing() {
         changed: 0,
         version: 1,
     };
-    for name in ["../evil", "..", "/abs", "a/b", "a\\b", "x\0y", "NUL", "C:evil", ""] {
+    for name in [
+        "../evil", "..", "/abs", "a/b", "a\\b", "x\0y", "NUL", "C:evil", "",
+    ] {
         for file_type in [FileType::Regular, FileType::Directory] {
             let temp = tempfile::tempdir().expect("temporary directory");
             let target = temp.path().join("in");
             std::fs::create_dir(&target).expect("mkdir");
             let double = Double::new(3);
             double.put("/d/good", b"good");
-            let stat = Stat { file_type, ..stat.clone() };
-            double.state().extra_entries = vec![Entry { name: name.to_owned(), stat }];
+            let stat = Stat {
+                file_type,
+                ..stat.clone()
+            };
+            double.state().extra_entries = vec![Entry {
+                name: name.to_owned(),
+                stat,
+            }];
             let e = run(&quick(double), &["/d/"], &target, true).expect_err(name);
-            assert!(matches!(e, TransferError::HostileName { .. }), "{name:?}: {e}");
+            assert!(
+                matches!(e, TransferError::HostileName { .. }),
+                "{name:?}: {e}"
+            );
             assert_eq!(names(temp.path()), ["in"], "{name:?}");
             assert!(names(&target).is_empty(), "{name:?}");
         }

@@ -13,11 +13,22 @@ use support::{Double, Faults, MAX_CHUNK};
 
 fn quick(double: Double) -> Retrying<Double> {
     let delay = Duration::from_micros(1);
-    Retrying::new(double, RetryPolicy { retries: 8, first_delay: delay, max_delay: delay })
+    Retrying::new(
+        double,
+        RetryPolicy {
+            retries: 8,
+            first_delay: delay,
+            max_delay: delay,
+        },
+    )
 }
 
 fn options() -> PushOptions {
-    PushOptions { recursive: true, overwrite: true, concurrency: 4 }
+    PushOptions {
+        recursive: true,
+        overwrite: true,
+        concurrency: 4,
+    }
 }
 
 fn run(
@@ -26,7 +37,9 @@ fn run(
     target: &str,
     options: &PushOptions,
 ) -> Result<Vec<Pushed>, TransferError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.expect("a runtime");
     let target = RemotePath::parse(target).expect("a valid path");
     runtime.block_on(push(api, sources, &target, options, &NoProgress))
@@ -53,7 +66,11 @@ fn names_follow_scp() {
         (&[&a], "/there", &["/there/a"]),
         (&[&a], "/made/", &["/made/a"]),
         (&[&a, &b], "/both", &["/both/a", "/both/b"]),
-        (&[&tree], "/there", &["/there/tree/x/b", "/there/tree/empty"]),
+        (
+            &[&tree],
+            "/there",
+            &["/there/tree/x/b", "/there/tree/empty"],
+        ),
         (&[&tree], "/fresh", &["/fresh/x/b", "/fresh/empty"]),
         (&[&content], "/there", &["/there/x/b", "/there/empty"]),
     ];
@@ -64,9 +81,17 @@ fn names_follow_scp() {
         let sources: Vec<PathBuf> = sources.iter().map(|p| (*p).clone()).collect();
         run(&api, &sources, target, &options()).expect("pushed");
         for path in *expected {
-            assert!(api.inner().get(path).is_some(), "{sources:?} to {target}: {path}");
+            assert!(
+                api.inner().get(path).is_some(),
+                "{sources:?} to {target}: {path}"
+            );
         }
-        let links = api.inner().state().nodes.keys().any(|p| p.ends_with("link"));
+        let links = api
+            .inner()
+            .state()
+            .nodes
+            .keys()
+            .any(|p| p.ends_with("link"));
         assert!(!links, "symbolic links are skipped");
     }
 }
@@ -78,15 +103,28 @@ fn refusals() {
     let double = Double::new(1);
     double.put("/f", b"old");
     let api = quick(double);
-    let plain = PushOptions { recursive: false, overwrite: false, concurrency: 1 };
+    let plain = PushOptions {
+        recursive: false,
+        overwrite: false,
+        concurrency: 1,
+    };
     let one = |source: PathBuf, target: &str| run(&api, &[source], target, &plain);
     let e = one(a.clone(), "/f").expect_err("exists");
     assert_eq!(e.kind(), "already_exists", "{e}");
-    assert!(matches!(one(a.clone(), "/f/"), Err(TransferError::NotADirectory(_))));
+    assert!(matches!(
+        one(a.clone(), "/f/"),
+        Err(TransferError::NotADirectory(_))
+    ));
     let is_dir = one(dir.path().to_owned(), "/d");
     assert!(matches!(is_dir, Err(TransferError::IsDirectory(_))));
-    assert!(matches!(one(dir.path().join("no"), "/d"), Err(TransferError::ReadLocal { .. })));
-    assert!(matches!(one("/dev/null".into(), "/d"), Err(TransferError::Special(_))));
+    assert!(matches!(
+        one(dir.path().join("no"), "/d"),
+        Err(TransferError::ReadLocal { .. })
+    ));
+    assert!(matches!(
+        one("/dev/null".into(), "/d"),
+        Err(TransferError::Special(_))
+    ));
     assert_eq!(api.inner().get("/f").expect("still there"), b"old");
 }
 

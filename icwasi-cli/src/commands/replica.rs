@@ -66,8 +66,12 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<ExitStat
         Command::Stop(args) => {
             let dir = state_dir(&args, context)?;
             let record = local_replica::stop(&dir).await?;
-            context.printer.note(&format!("stopped {} (process {})", record.url, record.pid));
-            context.printer.json(json!({ "stopped": true, "url": record.url }))?;
+            context
+                .printer
+                .note(&format!("stopped {} (process {})", record.url, record.pid));
+            context
+                .printer
+                .json(json!({ "stopped": true, "url": record.url }))?;
             Ok(ExitStatus::Done)
         }
         Command::Status(args) => {
@@ -112,13 +116,17 @@ async fn background(
 ) -> anyhow::Result<ExitStatus> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let mut command = std::process::Command::new(program);
-    command.args(["replica", "start", "--detached", "--port"]).arg(args.port.to_string());
+    command
+        .args(["replica", "start", "--detached", "--port"])
+        .arg(args.port.to_string());
     command.arg("--bind").arg(args.bind.to_string());
     command.arg("--state-dir").arg(&state_dir);
     let record = local_replica::launch(Launch { command, state_dir }).await?;
     let connection = icwasi_cli::remote::connect::is_loopback(&record.url);
     if !connection {
-        context.printer.note("warning: this network can be reached from other computers");
+        context
+            .printer
+            .note("warning: this network can be reached from other computers");
     }
     announce(&record, context)?;
     Ok(ExitStatus::Done)
@@ -155,7 +163,10 @@ async fn serve(
         () = interrupted() => {}
         () = replica.wait_for_shutdown() => {}
     }
-    replica.stop().await.context("the replica did not stop in good order")?;
+    replica
+        .stop()
+        .await
+        .context("the replica did not stop in good order")?;
     drop(guard);
     Ok(ExitStatus::Done)
 }

@@ -66,8 +66,13 @@ pub struct Double(Mutex<State>);
 impl Double {
     pub fn new(seed: u64) -> Double {
         let mut nodes = BTreeMap::new();
-        let root =
-            Node { kind: FileType::Directory, data: vec![], inode: 1, version: 1, modified: 0 };
+        let root = Node {
+            kind: FileType::Directory,
+            data: vec![],
+            inode: 1,
+            version: 1,
+            modified: 0,
+        };
         nodes.insert("/".to_owned(), root);
         Double(Mutex::new(State {
             nodes,
@@ -84,7 +89,9 @@ impl Double {
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no test panics while it holds the state")
+        self.0
+            .lock()
+            .expect("no test panics while it holds the state")
     }
 
     pub fn put(&self, path: &str, data: &[u8]) {
@@ -104,7 +111,10 @@ impl Double {
         let mut state = self.state();
         if state.chunks_left == Some(0) {
             let message = "killed".to_owned();
-            return Err(RemoteError::Other { method: method.to_owned(), message });
+            return Err(RemoteError::Other {
+                method: method.to_owned(),
+                message,
+            });
         }
         let lost = |sent| RemoteError::Transport {
             network: "http://double".to_owned(),
@@ -123,7 +133,10 @@ impl Double {
         if state.roll(faults.lose_reply) {
             return Err(lost(Sent::Maybe));
         }
-        result.map_err(|error| RemoteError::Admin { method: method.to_owned(), error })
+        result.map_err(|error| RemoteError::Admin {
+            method: method.to_owned(),
+            error,
+        })
     }
 }
 
@@ -143,7 +156,13 @@ impl State {
     fn add(&mut self, path: &str, kind: FileType, data: &[u8]) {
         let inode = self.tick();
         let version = self.tick();
-        let node = Node { kind, data: data.to_vec(), inode, version, modified: 7_000_000_000 };
+        let node = Node {
+            kind,
+            data: data.to_vec(),
+            inode,
+            version,
+            modified: 7_000_000_000,
+        };
         self.nodes.insert(path.to_owned(), node);
     }
 
@@ -162,7 +181,9 @@ impl State {
     }
 
     fn node(&self, path: &str) -> Result<&Node, AdminError> {
-        self.nodes.get(path).ok_or_else(|| AdminError::NotFound(path.to_owned()))
+        self.nodes
+            .get(path)
+            .ok_or_else(|| AdminError::NotFound(path.to_owned()))
     }
 
     fn stat(&self, path: &str) -> Result<Stat, AdminError> {
@@ -170,7 +191,10 @@ impl State {
     }
 
     fn commit(&mut self, id: UploadId) -> Result<Stat, AdminError> {
-        let staged = self.uploads.get(&id).ok_or(AdminError::UploadNotFound(id))?;
+        let staged = self
+            .uploads
+            .get(&id)
+            .ok_or(AdminError::UploadNotFound(id))?;
         if let Some(stat) = &staged.done {
             return Ok(stat.clone());
         }
@@ -269,10 +293,17 @@ impl AdminApi for Double {
             }
             let prefix = format!("{}/", path.trim_end_matches('/'));
             let children = state.nodes.iter().filter_map(|(p, node)| {
-                let name = p.strip_prefix(&prefix).filter(|n| !n.is_empty() && !n.contains('/'))?;
-                Some(Entry { name: name.to_owned(), stat: stat(node) })
+                let name = p
+                    .strip_prefix(&prefix)
+                    .filter(|n| !n.is_empty() && !n.contains('/'))?;
+                Some(Entry {
+                    name: name.to_owned(),
+                    stat: stat(node),
+                })
             });
-            let all: Vec<Entry> = children.chain(state.extra_entries.iter().cloned()).collect();
+            let all: Vec<Entry> = children
+                .chain(state.extra_entries.iter().cloned())
+                .collect();
             let start = cursor.unwrap_or(0) as usize;
             let entries: Vec<Entry> = all.iter().skip(start).take(3).cloned().collect();
             let next = (start + entries.len() < all.len()).then(|| (start + entries.len()) as u64);
@@ -294,7 +325,11 @@ impl AdminApi for Double {
             let end = start.saturating_add(length.min(MAX_READ)).min(size);
             let mut data = node.data[start as usize..end as usize].to_vec();
             data.extend(std::iter::repeat_n(0, state.surplus));
-            Ok(ReadReply { data: ByteBuf::from(data), size, version: node.version })
+            Ok(ReadReply {
+                data: ByteBuf::from(data),
+                size,
+                version: node.version,
+            })
         })
     }
 
@@ -302,9 +337,14 @@ impl AdminApi for Double {
         self.run("icwasi_upload_begin", |state| {
             let same = |s: &&Staged| {
                 let r = &s.request;
-                s.done.is_none() && (&r.path, r.size, &r.hash) == (&request.path, request.size, &request.hash)
+                s.done.is_none()
+                    && (&r.path, r.size, &r.hash) == (&request.path, request.size, &request.hash)
             };
-            let open = state.uploads.iter().find(|(_, s)| same(s)).map(|(id, _)| *id);
+            let open = state
+                .uploads
+                .iter()
+                .find(|(_, s)| same(s))
+                .map(|(id, _)| *id);
             let id = match open {
                 Some(id) => id,
                 None => {
@@ -319,7 +359,10 @@ impl AdminApi for Double {
                     id
                 }
             };
-            Ok(Upload { id, missing: missing(&state.uploads[&id]) })
+            Ok(Upload {
+                id,
+                missing: missing(&state.uploads[&id]),
+            })
         })
     }
 
@@ -335,17 +378,28 @@ impl AdminApi for Double {
             if let Some(left) = &mut state.chunks_left {
                 *left = left.saturating_sub(1);
             }
-            let staged = state.uploads.get_mut(&id).ok_or(AdminError::UploadNotFound(id))?;
+            let staged = state
+                .uploads
+                .get_mut(&id)
+                .ok_or(AdminError::UploadNotFound(id))?;
             if staged.done.is_some() {
                 return Err(AdminError::UploadFinished(id));
             }
             let (size, length) = (staged.request.size, data.len() as u64);
             let end = offset + length;
             if end > size || length > MAX_CHUNK || length == 0 {
-                return Err(AdminError::ChunkOutOfRange { offset, length, size });
+                return Err(AdminError::ChunkOutOfRange {
+                    offset,
+                    length,
+                    size,
+                });
             }
             if offset % ALIGN != 0 || (length % ALIGN != 0 && end != size) {
-                return Err(AdminError::ChunkMisaligned { offset, length, align: ALIGN as u32 });
+                return Err(AdminError::ChunkMisaligned {
+                    offset,
+                    length,
+                    align: ALIGN as u32,
+                });
             }
             let granules = (offset / ALIGN) as usize..end.div_ceil(ALIGN) as usize;
             let place = offset as usize..end as usize;
@@ -354,7 +408,9 @@ impl AdminApi for Double {
                 let stop = (start as u64 + ALIGN).min(size) as usize;
                 let new = &data[start - place.start..stop - place.start];
                 if staged.granules[granule] && staged.data[start..stop] != *new {
-                    return Err(AdminError::ChunkConflict { offset: start as u64 });
+                    return Err(AdminError::ChunkConflict {
+                        offset: start as u64,
+                    });
                 }
             }
             staged.data[place].copy_from_slice(data);
@@ -369,14 +425,22 @@ impl AdminApi for Double {
 
     async fn upload_abort(&self, id: UploadId) -> Result<(), RemoteError> {
         self.run("icwasi_upload_abort", |state| {
-            state.uploads.remove(&id).map(|_| ()).ok_or(AdminError::UploadNotFound(id))
+            state
+                .uploads
+                .remove(&id)
+                .map(|_| ())
+                .ok_or(AdminError::UploadNotFound(id))
         })
     }
 
     async fn mkdir(&self, path: &str, parents: bool) -> Result<(), RemoteError> {
         self.run("icwasi_mkdir", |state| {
             if state.nodes.contains_key(path) {
-                return if parents { Ok(()) } else { Err(AdminError::AlreadyExists(path.into())) };
+                return if parents {
+                    Ok(())
+                } else {
+                    Err(AdminError::AlreadyExists(path.into()))
+                };
             }
             state.make_parents(path);
             state.add(path, FileType::Directory, &[]);
@@ -388,7 +452,10 @@ impl AdminApi for Double {
         self.run("icwasi_remove", |state| {
             state.node(path)?;
             state.nodes.remove(path);
-            Ok(Removed { removed: 1, more: false })
+            Ok(Removed {
+                removed: 1,
+                more: false,
+            })
         })
     }
 
