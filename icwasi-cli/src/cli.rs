@@ -117,3 +117,13 @@ pub enum Command {
     #[command(hide = true)]
     MarkdownHelp,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn options_do_not_clash() {
+        super::Cli::command().debug_assert();
+    }
+}

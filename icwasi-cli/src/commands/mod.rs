@@ -18,6 +18,8 @@ pub mod stat;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use icwasi_cli::deploy::{ArgumentError, DeployError};
+use icwasi_cli::local_replica::LocalReplicaError;
 use icwasi_cli::project::Project;
 use icwasi_cli::remote::connect::{self, ConnectError, Connection, is_loopback};
 use icwasi_cli::remote::identity::{self, Choice};
@@ -205,6 +207,24 @@ pub fn kind_of(error: &anyhow::Error) -> &'static str {
         }
         if cause.is::<UsageError>() {
             return "usage";
+        }
+        if let Some(e) = cause.downcast_ref::<LocalReplicaError>() {
+            return match e {
+                LocalReplicaError::NotRunning { .. } => "not_running",
+                LocalReplicaError::Running { .. } => "running",
+                _ => "replica",
+            };
+        }
+        if let Some(e) = cause.downcast_ref::<DeployError>() {
+            return match e {
+                DeployError::Remote { source, .. } => source.kind(),
+                DeployError::Project(_) => "project",
+                DeployError::Argument(_) => "argument",
+                _ => "deploy",
+            };
+        }
+        if cause.is::<ArgumentError>() {
+            return "argument";
         }
     }
     "failed"

@@ -60,12 +60,21 @@ pub async fn pull<A: AdminApi, P: Progress + ?Sized>(
     if into {
         make_directory(target)?;
     }
+    let first = sources.first().map_or("/", RemotePath::as_str);
+    let info = api.info().await.map_err(TransferError::remote(first))?;
+    let step = u64::from(info.max_read).min(icwasi_types::limits::MAX_READ);
+    if step == 0 {
+        return Err(TransferError::BadLimits(
+            "reads of at most 0 bytes".to_owned(),
+        ));
+    }
     let slots = Semaphore::new(options.concurrency.max(1));
     let pull = Pull {
         api,
         options,
         progress,
         slots,
+        step,
     };
     let mut done = Vec::new();
     for source in sources {
@@ -146,6 +155,8 @@ struct Pull<'a, A, P: ?Sized> {
     options: &'a PullOptions,
     progress: &'a P,
     slots: Semaphore,
+    /// Bytes of one read.
+    step: u64,
 }
 
 impl<A: AdminApi, P: Progress + ?Sized> Pull<'_, A, P> {
@@ -260,7 +271,7 @@ impl<A: AdminApi, P: Progress + ?Sized> Pull<'_, A, P> {
         file: &super::local::NewFile<'_>,
         bar: &dyn FileProgress,
     ) -> Result<bool, TransferError> {
-        let pieces = pieces(0, stat.size).map(|(offset, length)| async move {
+        let pieces = pieces(0, stat.size, self.step).map(|(offset, length)| async move {
             let _slot = self
                 .slots
                 .acquire()
@@ -296,8 +307,7 @@ fn token(stat: &Stat) -> Token {
 }
 
 /// The ranges to read, one by one: a size that is a lie costs no memory.
-fn pieces(start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
-    let step = icwasi_types::limits::MAX_READ;
+fn pieces(start: u64, end: u64, step: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut at = start;
     std::iter::from_fn(move || {
         let length = step.min(end.saturating_sub(at));
@@ -376,7 +386,7 @@ pub async fn read_to<A: AdminApi>(
         if first.size > 0 {
             check_read(&first, length.min(first.size)).map_err(TransferError::remote(path))?;
         }
-        let rest = pieces(got, first.size);
+        let rest = pieces(got, first.size, length);
         let rest = rest.map(|(at, n)| piece(api, path, at, n, expected));
         let mut rest = stream::iter(rest).buffered(concurrency.max(1));
         let mut next = rest.try_next().await?;
