@@ -41,8 +41,23 @@ fn build() -> PathBuf {
     // What the outer cargo, clippy and cross builds set must not reach the inner one.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        let keep = ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTRIES_", "RUSTUP_"];
-        let outer = ["CARGO", "RUST", "CLIPPY", "TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG"];
+        let keep = [
+            "CARGO_HOME",
+            "CARGO_HTTP_",
+            "CARGO_NET_",
+            "CARGO_REGISTRIES_",
+            "RUSTUP_",
+        ];
+        let outer = [
+            "CARGO",
+            "RUST",
+            "CLIPPY",
+            "TARGET",
+            "HOST",
+            "PROFILE",
+            "OPT_LEVEL",
+            "DEBUG",
+        ];
         let drop = outer.iter().any(|prefix| text.starts_with(prefix))
             && !keep.iter().any(|prefix| text.starts_with(prefix));
         if drop {
@@ -53,14 +68,34 @@ fn build() -> PathBuf {
     // For all crates of the module; the arguments after `--` are for the last one only.
     cargo.env("RUSTFLAGS", "-C target-feature=+simd128");
     cargo.env("RUSTC", var("RUSTC"));
-    cargo.args(["rustc", "--package", "icwasi", "--lib", "--crate-type", "cdylib"]);
-    cargo.args(["--profile", PROFILE, "--target", TARGET, "--features", "module,admin"]);
+    cargo.args([
+        "rustc",
+        "--package",
+        "icwasi",
+        "--lib",
+        "--crate-type",
+        "cdylib",
+    ]);
+    cargo.args([
+        "--profile",
+        PROFILE,
+        "--target",
+        TARGET,
+        "--features",
+        "module,admin",
+    ]);
     cargo.arg("--target-dir").arg(&target_dir);
     cargo.args(["--locked", "--quiet"]);
     if env::var_os("CARGO_NET_OFFLINE").is_some_and(|value| value == "true") {
         cargo.arg("--offline");
     }
-    cargo.args(["--", "-C", "link-arg=--emit-relocs", "-C", "link-arg=--import-memory"]);
+    cargo.args([
+        "--",
+        "-C",
+        "link-arg=--emit-relocs",
+        "-C",
+        "link-arg=--import-memory",
+    ]);
     cargo.args(["-C", &format!("link-arg=-zstack-size={STACK}")]);
     match cargo.status() {
         Ok(status) if status.success() => {}
@@ -74,19 +109,24 @@ fn build() -> PathBuf {
 /// and so that all profiles share what is built.
 fn target_dir() -> PathBuf {
     let out = PathBuf::from(var("OUT_DIR"));
-    let build = out.ancestors().find(|path| path.file_name().is_some_and(|name| name == "build"));
+    let build = out
+        .ancestors()
+        .find(|path| path.file_name().is_some_and(|name| name == "build"));
     let target = build.and_then(|path| path.parent()?.parent());
     target.unwrap_or(&out).join("icwasi-module")
 }
 
 fn check_target() {
     let mut rustc = Command::new(var("RUSTC"));
-    let output = rustc.args(["--print", "target-libdir", "--target", TARGET]).output();
-    let there = output.is_ok_and(|output| {
-        Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
-    });
+    let output = rustc
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output();
+    let there = output
+        .is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir());
     if !there {
-        fail(&format!("the Rust target {TARGET} is missing: run `rustup target add {TARGET}`"));
+        fail(&format!(
+            "the Rust target {TARGET} is missing: run `rustup target add {TARGET}`"
+        ));
     }
 }
 

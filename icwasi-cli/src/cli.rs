@@ -27,7 +27,13 @@ pub struct GlobalOptions {
     ///
     /// Default: ICWASI_NETWORK, ICP_NETWORK or DFX_NETWORK, else `local`: the running
     /// `icwasi replica`, else where icp or dfx run theirs.
-    #[arg(short, long, global = true, value_name = "NAME|URL", help_heading = "Connection")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME|URL",
+        help_heading = "Connection"
+    )]
     pub network: Option<String>,
 
     /// Root key of a network that is neither mainnet nor on this computer.
@@ -80,6 +86,10 @@ pub struct GlobalOptions {
 /// What to do.
 #[derive(Subcommand)]
 pub enum Command {
+    /// Turn a WASI program into a canister module.
+    Link(commands::link::Args),
+    /// Explain what a module needs, and what the Internet Computer would refuse.
+    Check(commands::check::Args),
     /// Copy files and directories into a canister.
     Push(commands::push::Args),
     /// Copy files and directories out of a canister.
@@ -106,4 +116,14 @@ pub enum Command {
     /// The whole command line as Markdown.
     #[command(hide = true)]
     MarkdownHelp,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn options_do_not_clash() {
+        super::Cli::command().debug_assert();
+    }
 }

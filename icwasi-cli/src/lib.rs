@@ -1,6 +1,6 @@
 //! The library behind the `icwasi` binary. It neither prints nor exits; the commands do.
 //!
-//! - [`link`]: turns a WASI module into a canister.
+//! - [`link`]: turns WASI modules into modules for the Internet Computer.
 //! - [`remote`]: networks, identities, and the admin interface of a canister as typed calls.
 //! - [`transfer`]: push and pull over that interface.
 //! - [`project`]: names of canisters in `dfx.json` and `icp.yaml` projects.

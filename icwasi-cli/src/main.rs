@@ -28,11 +28,20 @@ fn main() -> ExitCode {
         }
     };
     start_log(cli.global.verbose);
-    let printer = Printer { json: cli.global.json, quiet: cli.global.quiet };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let printer = Printer {
+        json: cli.global.json,
+        quiet: cli.global.quiet,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => {
-            printer.error("runtime", &anyhow::Error::new(e).context("cannot start threads"));
+            printer.error(
+                "runtime",
+                &anyhow::Error::new(e).context("cannot start threads"),
+            );
             return ExitStatus::Failed.into();
         }
     };
@@ -45,7 +54,12 @@ fn main() -> ExitCode {
         Err(e) => {
             printer.error(commands::kind_of(&e), &e);
             let usage = e.is::<commands::UsageError>();
-            if usage { ExitStatus::Usage } else { ExitStatus::Failed }.into()
+            if usage {
+                ExitStatus::Usage
+            } else {
+                ExitStatus::Failed
+            }
+            .into()
         }
     }
 }

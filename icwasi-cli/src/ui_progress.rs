@@ -27,7 +27,8 @@ pub struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        BARS.suspend(|| io::stderr().write_all(data)).map(|()| data.len())
+        BARS.suspend(|| io::stderr().write_all(data))
+            .map(|()| data.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -53,7 +54,9 @@ impl Bars {
         };
         BARS.set_draw_target(target);
         let total = BARS.add(ProgressBar::new(0));
-        total.set_style(style("{prefix:>10} {bar:24} {bytes:>11} / {total_bytes:11} {bytes_per_sec:>13}  ETA {eta}"));
+        total.set_style(style(
+            "{prefix:>10} {bar:24} {bytes:>11} / {total_bytes:11} {bytes_per_sec:>13}  ETA {eta}",
+        ));
         total.set_prefix(verb);
         Bars { total, quiet }
     }
@@ -84,7 +87,10 @@ impl Progress for Bars {
         bar.set_style(style(FILE));
         let name = safe(name.rsplit('/').next().unwrap_or(name));
         bar.set_message(name);
-        Box::new(FileBar { bar, total: self.total.clone() })
+        Box::new(FileBar {
+            bar,
+            total: self.total.clone(),
+        })
     }
 
     fn warn(&self, message: &str) {
@@ -130,14 +136,23 @@ struct Plain {
 
 impl Plain {
     fn new() -> Plain {
-        Plain { line: std::sync::Mutex::new(String::new()) }
+        Plain {
+            line: std::sync::Mutex::new(String::new()),
+        }
     }
 
     fn end_line(&self) -> io::Result<()> {
-        let mut line = self.line.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut line = self
+            .line
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let text = std::mem::take(&mut *line);
         let text = text.trim_end();
-        if text.is_empty() { Ok(()) } else { writeln!(io::stderr(), "{text}") }
+        if text.is_empty() {
+            Ok(())
+        } else {
+            writeln!(io::stderr(), "{text}")
+        }
     }
 }
 
@@ -168,7 +183,10 @@ impl TermLike for Plain {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        let mut line = self.line.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut line = self
+            .line
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         line.push_str(text);
         Ok(())
     }

@@ -36,20 +36,33 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let agent = &connection.agent;
     // A canister without the metadata is called all the same, with types that follow from the
     // text; if there is another reason, the call will meet it too.
-    let metadata = agent.read_state_canister_metadata(id, "candid:service").await.ok();
+    let metadata = agent
+        .read_state_canister_metadata(id, "candid:service")
+        .await
+        .ok();
     let service = metadata.and_then(|m| service_of(std::str::from_utf8(&m).ok()?));
     let argument = encode_argument(&args.argument, service.as_ref(), Some(&args.method))?;
     let declared = service.as_ref().is_some_and(|s| s.is_query(&args.method));
     let reply = if args.query || (declared && !args.update) {
-        agent.query(&id, &args.method).with_arg(argument).call().await
+        agent
+            .query(&id, &args.method)
+            .with_arg(argument)
+            .call()
+            .await
     } else {
-        agent.update(&id, &args.method).with_arg(argument).call_and_wait().await
+        agent
+            .update(&id, &args.method)
+            .with_arg(argument)
+            .call_and_wait()
+            .await
     };
     let url = &connection.network.url;
-    let reply = reply
-        .map_err(|e| RemoteError::from_agent(e, connection.caller, id, &args.method, url))?;
+    let reply =
+        reply.map_err(|e| RemoteError::from_agent(e, connection.caller, id, &args.method, url))?;
     let text = decode_reply(&reply, service.as_ref(), &args.method)?;
     context.printer.line(&safe_lines(&text))?;
-    context.printer.json(json!({ "candid": text, "bytes": hex::encode(&reply) }))?;
+    context
+        .printer
+        .json(json!({ "candid": text, "bytes": hex::encode(&reply) }))?;
     Ok(ExitStatus::Done)
 }

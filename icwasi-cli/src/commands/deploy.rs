@@ -64,13 +64,22 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let project = context.project()?;
     let connection = context.connect(&project).await?;
     let wasm = args.wasm.as_deref();
-    let done =
-        deploy::deploy(&connection, &project, &args.canister, wasm, mode, argument.as_deref())
-            .await?;
+    let done = deploy::deploy(
+        &connection,
+        &project,
+        &args.canister,
+        wasm,
+        mode,
+        argument.as_deref(),
+    )
+    .await?;
     let printer = context.printer;
     let created = if done.created { "created, " } else { "" };
     let bytes = size(done.wasm_bytes);
-    printer.note(&format!("{}: {created}{} of {bytes} done", args.canister, done.mode));
+    printer.note(&format!(
+        "{}: {created}{} of {bytes} done",
+        args.canister, done.mode
+    ));
     for file in &done.recorded {
         printer.note(&format!("recorded the id in {}", file.display()));
     }

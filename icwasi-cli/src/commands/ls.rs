@@ -39,12 +39,20 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let entries = if directory {
         transfer::list_all(&api, path).await?
     } else {
-        vec![Entry { name: path.to_owned(), stat }]
+        vec![Entry {
+            name: path.to_owned(),
+            stat,
+        }]
     };
-    let show = |bytes| if args.human { size(bytes) } else { bytes.to_string() };
-    let widths = |f: &dyn Fn(&Stat) -> String| {
-        entries.iter().map(|e| f(&e.stat).len()).max().unwrap_or(0)
+    let show = |bytes| {
+        if args.human {
+            size(bytes)
+        } else {
+            bytes.to_string()
+        }
     };
+    let widths =
+        |f: &dyn Fn(&Stat) -> String| entries.iter().map(|e| f(&e.stat).len()).max().unwrap_or(0);
     let (links, sizes) = (widths(&|s| s.links.to_string()), widths(&|s| show(s.size)));
     for Entry { name, stat } in &entries {
         let name = safe(name);
@@ -69,7 +77,9 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
             entry
         })
         .collect();
-    context.printer.json(json!({ "path": path, "entries": entries }))?;
+    context
+        .printer
+        .json(json!({ "path": path, "entries": entries }))?;
     Ok(ExitStatus::Done)
 }
 

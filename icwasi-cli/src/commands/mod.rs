@@ -2,7 +2,9 @@
 
 pub mod call;
 pub mod cat;
+pub mod check;
 pub mod deploy;
+pub mod link;
 pub mod ls;
 mod markdown;
 pub mod mkdir;
@@ -16,6 +18,8 @@ pub mod stat;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use icwasi_cli::deploy::{ArgumentError, DeployError};
+use icwasi_cli::local_replica::LocalReplicaError;
 use icwasi_cli::project::Project;
 use icwasi_cli::remote::connect::{self, ConnectError, Connection, is_loopback};
 use icwasi_cli::remote::identity::{self, Choice};
@@ -41,7 +45,10 @@ pub struct UsageError(pub String);
 
 /// Runs a command until it is done or the user interrupts it.
 pub async fn run(cli: Cli, printer: Printer) -> anyhow::Result<ExitStatus> {
-    let context = Context { global: cli.global, printer };
+    let context = Context {
+        global: cli.global,
+        printer,
+    };
     let hint = match &cli.command {
         Command::Push(_) => ": what was sent is kept for a day, push again to resume",
         Command::Pull(_) => ": nothing was left behind",
@@ -63,6 +70,8 @@ pub async fn run(cli: Cli, printer: Printer) -> anyhow::Result<ExitStatus> {
 
 async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitStatus> {
     match command {
+        Command::Link(args) => link::run(args, context),
+        Command::Check(args) => check::run(args, context),
         Command::Push(args) => push::run(args, context).await,
         Command::Pull(args) => pull::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
@@ -136,14 +145,20 @@ impl Context {
         let project = self.project()?;
         let connection = self.connect(&project).await?;
         let id = project.resolve(canister, &connection.network.name)?;
-        let Connection { agent, network, caller } = connection;
+        let Connection {
+            agent,
+            network,
+            caller,
+        } = connection;
         let admin = AgentAdmin::new(Arc::clone(&agent), id, caller, network.url);
         Ok(Retrying::new(admin, RetryPolicy::default()))
     }
 }
 
 fn first_env(names: &[&str]) -> Option<String> {
-    names.iter().find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()))
+    names
+        .iter()
+        .find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()))
 }
 
 /// All paths are of one canister: its name.
@@ -151,7 +166,9 @@ pub fn one_canister<'a>(
     paths: impl IntoIterator<Item = &'a icwasi_cli::remote::CanisterPath>,
 ) -> anyhow::Result<&'a str> {
     let mut paths = paths.into_iter();
-    let first = paths.next().ok_or_else(|| UsageError("no path is given".to_owned()))?;
+    let first = paths
+        .next()
+        .ok_or_else(|| UsageError("no path is given".to_owned()))?;
     for path in paths {
         if path.canister != first.canister {
             let text = format!(
@@ -185,8 +202,29 @@ pub fn kind_of(error: &anyhow::Error) -> &'static str {
         if cause.is::<icwasi_cli::project::ProjectError>() {
             return "project";
         }
+        if cause.is::<icwasi_cli::link::LinkError>() {
+            return "link";
+        }
         if cause.is::<UsageError>() {
             return "usage";
+        }
+        if let Some(e) = cause.downcast_ref::<LocalReplicaError>() {
+            return match e {
+                LocalReplicaError::NotRunning { .. } => "not_running",
+                LocalReplicaError::Running { .. } => "running",
+                _ => "replica",
+            };
+        }
+        if let Some(e) = cause.downcast_ref::<DeployError>() {
+            return match e {
+                DeployError::Remote { source, .. } => source.kind(),
+                DeployError::Project(_) => "project",
+                DeployError::Argument(_) => "argument",
+                _ => "deploy",
+            };
+        }
+        if cause.is::<ArgumentError>() {
+            return "argument";
         }
     }
     "failed"

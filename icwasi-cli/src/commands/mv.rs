@@ -10,14 +10,14 @@ use crate::exit::ExitStatus;
 /// Rename or move files and directories within a canister.
 ///
 /// As with mv, a target that is a directory receives the sources under their names, and a file
-/// that exists is replaced unless -n is given. Each rename happens at once or not at all.
+/// that exists is replaced unless --no-clobber is given. Each rename happens at once or not at all.
 #[derive(clap::Args)]
 pub struct Args {
     /// What to move, and as the last where to, all in one canister.
     #[arg(required = true, num_args = 2.., value_name = "CANISTER:PATH")]
     paths: Vec<CanisterPath>,
     /// Fail instead of replacing a file that exists.
-    #[arg(short = 'n', long)]
+    #[arg(long)]
     no_clobber: bool,
 }
 
@@ -38,7 +38,8 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
             Some(_) => target.path.clone(),
             None => return Err(UsageError("the root directory can't be moved".to_owned()).into()),
         };
-        api.rename(source.path.as_str(), to.as_str(), !args.no_clobber).await?;
+        api.rename(source.path.as_str(), to.as_str(), !args.no_clobber)
+            .await?;
         moved.push(json!({ "source": source.path.as_str(), "target": to.as_str() }));
     }
     context.printer.json(json!({ "moved": moved }))?;

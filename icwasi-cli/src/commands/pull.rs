@@ -53,9 +53,9 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let bytes: u64 = done.iter().map(|f| f.size).sum();
     let files = if done.len() == 1 { "file" } else { "files" };
     printer.note(&format!("pulled {} {files}, {}", done.len(), size(bytes)));
-    let files = done.iter().map(|f| {
-        json!({ "remote": f.remote, "local": f.local.display().to_string(), "size": f.size })
-    });
+    let files = done.iter().map(
+        |f| json!({ "remote": f.remote, "local": f.local.display().to_string(), "size": f.size }),
+    );
     printer.json(json!({ "files": files.collect::<Vec<_>>() }))?;
     Ok(ExitStatus::Done)
 }

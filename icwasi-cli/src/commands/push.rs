@@ -18,7 +18,7 @@ use crate::ui_progress::Bars;
 /// its name and `dir/` without. Symbolic links within a directory are skipped.
 ///
 /// A file appears in the canister complete, at once, or not at all. As with scp, a file that
-/// exists is replaced, unless -n is given. A push that was interrupted is resumed by pushing
+/// exists is replaced, unless --no-clobber is given. A push that was interrupted is resumed by pushing
 /// again.
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(short, long)]
     recursive: bool,
     /// Fail instead of replacing a file that exists in the canister.
-    #[arg(short = 'n', long)]
+    #[arg(long)]
     no_clobber: bool,
     /// Chunks under way at the same time.
     #[arg(long, value_name = "N", default_value_t = transfer::DEFAULT_CONCURRENCY,
@@ -54,9 +54,17 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let done = done?;
     let bytes: u64 = done.iter().map(|f| f.size).sum();
     let sent: u64 = done.iter().map(|f| f.sent).sum();
-    let resumed = if sent < bytes { format!(", {} resumed", size(bytes - sent)) } else { String::new() };
+    let resumed = if sent < bytes {
+        format!(", {} resumed", size(bytes - sent))
+    } else {
+        String::new()
+    };
     let files = if done.len() == 1 { "file" } else { "files" };
-    printer.note(&format!("pushed {} {files}, {}{resumed}", done.len(), size(bytes)));
+    printer.note(&format!(
+        "pushed {} {files}, {}{resumed}",
+        done.len(),
+        size(bytes)
+    ));
     let files = done.iter().map(|f| {
         json!({
             "local": f.local.display().to_string(),

@@ -54,7 +54,9 @@ async fn remove<A: AdminApi>(api: &A, path: &str, recursive: bool) -> Result<u64
     if !recursive {
         let stat = api.stat(path).await.map_err(Failure::Remote)?;
         if stat.file_type == FileType::Directory {
-            return Err(Failure::Directory(TransferError::IsDirectory(path.to_owned())));
+            return Err(Failure::Directory(TransferError::IsDirectory(
+                path.to_owned(),
+            )));
         }
     }
     let mut total = 0;

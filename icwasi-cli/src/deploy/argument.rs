@@ -60,9 +60,7 @@ impl Service {
 
     fn argument_types(&self, method: Option<&str>) -> Option<Vec<Type>> {
         match method {
-            Some(name) => {
-                self.method(name).map(|f| f.args.clone())
-            }
+            Some(name) => self.method(name).map(|f| f.args.clone()),
             None => self.init_types(),
         }
     }
@@ -91,12 +89,22 @@ pub fn encode_argument(
     let types = service.and_then(|s| s.argument_types(method).map(|t| (s, t)));
     let (encoded, expected) = match types {
         Some((service, types)) => {
-            let expected = types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            (args.to_bytes_with_types(&service.env, &types), format!("({expected})"))
+            let expected = types
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ");
+            (
+                args.to_bytes_with_types(&service.env, &types),
+                format!("({expected})"),
+            )
         }
         None => (args.to_bytes(), "candid".to_owned()),
     };
-    encoded.map_err(|e| ArgumentError::Type { expected, message: e.to_string() })
+    encoded.map_err(|e| ArgumentError::Type {
+        expected,
+        message: e.to_string(),
+    })
 }
 
 /// Decodes a reply of `method` to candid text, with names of fields if `service` knows them.

@@ -130,15 +130,21 @@ pub async fn deploy(
     let is_principal = Principal::from_text(canister).is_ok();
     let (id, created, state) = match (known, state) {
         (Some(id), State::Missing) if is_principal => {
-            return Err(DeployError::NoSuchCanister { id, network: network.url.clone() });
+            return Err(DeployError::NoSuchCanister {
+                id,
+                network: network.url.clone(),
+            });
         }
         // A recorded id that the network does not know: the network began anew.
         (_, State::Missing) => (create(connection).await?, true, State::Empty),
         (Some(id), state) => (id, false, state),
         (None, _) => unreachable!("without an id, the state is missing"),
     };
-    let recorded =
-        if created { project.record(canister, &network.name, id)? } else { Vec::new() };
+    let recorded = if created {
+        project.record(canister, &network.name, id)?
+    } else {
+        Vec::new()
+    };
     let (mode, name) = match (mode, state) {
         (Mode::Auto | Mode::Install, State::Empty) => (CanisterInstallMode::Install, "install"),
         (Mode::Auto | Mode::Upgrade, State::Installed) => {
@@ -149,20 +155,41 @@ pub async fn deploy(
         (Mode::Upgrade | Mode::Auto, _) => return Err(DeployError::NothingToUpgrade(id)),
     };
     let management = ManagementCanister::create(&connection.agent);
-    let install = management.install(&id, &module).with_raw_arg(argument).with_mode(mode);
+    let install = management
+        .install(&id, &module)
+        .with_raw_arg(argument)
+        .with_mode(mode);
     let install = install.call_and_wait().await;
-    install.map_err(|e| remote(connection, id, "install_code", "cannot install the module", e))?;
+    install.map_err(|e| {
+        remote(
+            connection,
+            id,
+            "install_code",
+            "cannot install the module",
+            e,
+        )
+    })?;
     let wasm_bytes = module.len() as u64;
-    Ok(Deployed { id, created, mode: name, wasm_bytes, recorded })
+    Ok(Deployed {
+        id,
+        created,
+        mode: name,
+        wasm_bytes,
+        recorded,
+    })
 }
 
 fn read_module(path: &Path) -> Result<Vec<u8>, DeployError> {
-    let module = std::fs::read(path)
-        .map_err(|source| DeployError::ReadWasm { path: path.to_owned(), source })?;
+    let module = std::fs::read(path).map_err(|source| DeployError::ReadWasm {
+        path: path.to_owned(),
+        source,
+    })?;
     if module.starts_with(b"\0asm") || module.starts_with(&[0x1f, 0x8b, 0x08]) {
         Ok(module)
     } else {
-        Err(DeployError::NotWasm { path: path.to_owned() })
+        Err(DeployError::NotWasm {
+            path: path.to_owned(),
+        })
     }
 }
 
@@ -170,7 +197,10 @@ fn read_module(path: &Path) -> Result<Vec<u8>, DeployError> {
 fn interface(module: &[u8]) -> Option<super::argument::Service> {
     for payload in wasmparser::Parser::new(0).parse_all(module) {
         if let wasmparser::Payload::CustomSection(section) = payload.ok()?
-            && matches!(section.name(), "icp:public candid:service" | "icp:private candid:service")
+            && matches!(
+                section.name(),
+                "icp:public candid:service" | "icp:private candid:service"
+            )
         {
             return service_of(std::str::from_utf8(section.data()).ok()?);
         }
@@ -188,15 +218,24 @@ enum State {
 /// What the network's certified state says about `id`.
 async fn module_of(connection: &Connection, id: Principal) -> Result<State, DeployError> {
     let agent = &connection.agent;
-    let fail = |e| remote(connection, id, "read_state", "cannot look at the canister", e);
+    let fail = |e| {
+        remote(
+            connection,
+            id,
+            "read_state",
+            "cannot look at the canister",
+            e,
+        )
+    };
     match agent.read_state_canister_module_hash(id).await {
         Ok(_) => return Ok(State::Installed),
         Err(AgentError::LookupPathAbsent(_)) => {}
         Err(e) => {
             return match fail(e) {
-                DeployError::Remote { source: RemoteError::CanisterNotFound { .. }, .. } => {
-                    Ok(State::Missing)
-                }
+                DeployError::Remote {
+                    source: RemoteError::CanisterNotFound { .. },
+                    ..
+                } => Ok(State::Missing),
                 e => Err(e),
             };
         }
@@ -210,7 +249,9 @@ async fn module_of(connection: &Connection, id: Principal) -> Result<State, Depl
 
 async fn create(connection: &Connection) -> Result<Principal, DeployError> {
     let management = ManagementCanister::create(&connection.agent);
-    let create = management.create_canister().as_provisional_create_with_amount(None);
+    let create = management
+        .create_canister()
+        .as_provisional_create_with_amount(None);
     let (id,) = create.call_and_wait().await.map_err(|e| {
         let id = Principal::management_canister();
         let method = "provisional_create_canister_with_cycles";

@@ -160,7 +160,9 @@ impl BodyRewriter<'_> {
     }
 
     fn function(&self, index: u32, at: usize) -> Result<Option<u32>, LinkError> {
-        self.functions.map(|map| lookup(map, index, "function", at)).transpose()
+        self.functions
+            .map(|map| lookup(map, index, "function", at))
+            .transpose()
     }
 }
 
@@ -175,14 +177,11 @@ impl StackGuard {
 }
 
 /// `map[index]`, or an error that says where the index is.
-pub(crate) fn lookup(
-    map: &[u32],
-    index: u32,
-    what: &str,
-    offset: usize,
-) -> Result<u32, LinkError> {
-    map.get(index as usize).copied().ok_or_else(|| LinkError::Malformed {
-        offset,
-        message: format!("{what} {index} does not exist"),
-    })
+pub(crate) fn lookup(map: &[u32], index: u32, what: &str, offset: usize) -> Result<u32, LinkError> {
+    map.get(index as usize)
+        .copied()
+        .ok_or_else(|| LinkError::Malformed {
+            offset,
+            message: format!("{what} {index} does not exist"),
+        })
 }

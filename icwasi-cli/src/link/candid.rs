@@ -5,9 +5,7 @@ use std::collections::HashSet;
 use candid::types::subtype::equal;
 use candid::types::{Type, TypeEnv, TypeInner};
 use candid_parser::IDLProg;
-use candid_parser::syntax::{
-    Binding, Dec, IDLActorType, IDLMergedProg, IDLType, pretty_print,
-};
+use candid_parser::syntax::{Binding, Dec, IDLActorType, IDLMergedProg, IDLType, pretty_print};
 
 use super::error::LinkError;
 
@@ -23,10 +21,7 @@ struct Interface {
 
 /// The canister's interface with the admin methods, or its own one without `admin`. `None` if
 /// there is nothing to say.
-pub(crate) fn merge(
-    guest: Option<(&str, &str)>,
-    admin: bool,
-) -> Result<Option<String>, LinkError> {
+pub(crate) fn merge(guest: Option<(&str, &str)>, admin: bool) -> Result<Option<String>, LinkError> {
     match (guest, admin) {
         (None, false) => Ok(None),
         (None, true) => Ok(Some(ADMIN_INTERFACE.to_owned())),
@@ -43,10 +38,21 @@ pub(crate) fn merge(
 }
 
 fn parse(place: &str, text: &str) -> Result<Interface, LinkError> {
-    let fail = |message: String| LinkError::Candid { place: place.to_owned(), message };
-    let prog: IDLProg = text.parse().map_err(|e: candid_parser::Error| fail(describe(&e, text)))?;
-    if prog.decs.iter().any(|d| matches!(d, Dec::ImportType(_) | Dec::ImportServ(_))) {
-        return Err(fail("it imports other files; give one file that holds everything".to_owned()));
+    let fail = |message: String| LinkError::Candid {
+        place: place.to_owned(),
+        message,
+    };
+    let prog: IDLProg = text
+        .parse()
+        .map_err(|e: candid_parser::Error| fail(describe(&e, text)))?;
+    if prog
+        .decs
+        .iter()
+        .any(|d| matches!(d, Dec::ImportType(_) | Dec::ImportServ(_)))
+    {
+        return Err(fail(
+            "it imports other files; give one file that holds everything".to_owned(),
+        ));
     }
     let mut env = TypeEnv::new();
     let actor = candid_parser::check_prog(&mut env, &prog).map_err(|e| fail(e.to_string()))?;
@@ -63,7 +69,11 @@ fn describe(error: &candid_parser::Error, text: &str) -> String {
     match label {
         Some(label) => {
             let before = text.get(..label.range.start).unwrap_or(text);
-            format!("line {}: {}", before.matches('\n').count() + 1, label.message)
+            format!(
+                "line {}: {}",
+                before.matches('\n').count() + 1,
+                label.message
+            )
         }
         None => error.to_string(),
     }
@@ -93,7 +103,10 @@ fn join(guest: Interface, admin: Interface, place: &str) -> Result<String, LinkE
             Some(own) => {
                 let theirs = TypeInner::Var(binding.id.clone()).into();
                 if !same(&mut env.clone(), own, &theirs) {
-                    return Err(LinkError::CandidConflict { kind: "type", name: binding.id });
+                    return Err(LinkError::CandidConflict {
+                        kind: "type",
+                        name: binding.id,
+                    });
                 }
             }
         }
@@ -107,7 +120,10 @@ fn join(guest: Interface, admin: Interface, place: &str) -> Result<String, LinkE
         match (own, theirs) {
             (Some((_, own)), Some((_, theirs))) => {
                 if !same(&mut env, own, theirs) {
-                    return Err(LinkError::CandidConflict { kind: "method", name: method.id });
+                    return Err(LinkError::CandidConflict {
+                        kind: "method",
+                        name: method.id,
+                    });
                 }
             }
             _ => methods.push(method),
@@ -122,7 +138,10 @@ fn join(guest: Interface, admin: Interface, place: &str) -> Result<String, LinkE
         _ => IDLType::ServT(all),
     };
     let docs = guest.prog.actor.map(|a| a.docs).unwrap_or_default();
-    let prog = IDLProg { decs, actor: Some(IDLActorType { typ, docs }) };
+    let prog = IDLProg {
+        decs,
+        actor: Some(IDLActorType { typ, docs }),
+    };
     let text = pretty_print(&IDLMergedProg::new(prog));
     // What was put together must be an interface again.
     parse(&format!("{place}, joined with the admin interface"), &text)?;
@@ -174,9 +193,18 @@ mod tests {
         .expect("merges");
         let both = parse("joined", &text).expect("parses");
         let names: Vec<_> = both.methods.iter().map(|(n, _)| n.as_str()).collect();
-        assert!(names.contains(&"get") && names.contains(&"icwasi_upload_begin"), "{names:?}");
-        assert!(text.contains("(text) ->"), "init arguments are kept: {text}");
-        assert!(text.contains("key : text"), "argument names are kept: {text}");
+        assert!(
+            names.contains(&"get") && names.contains(&"icwasi_upload_begin"),
+            "{names:?}"
+        );
+        assert!(
+            text.contains("(text) ->"),
+            "init arguments are kept: {text}"
+        );
+        assert!(
+            text.contains("key : text"),
+            "argument names are kept: {text}"
+        );
         let admin = parse("admin", ADMIN_INTERFACE).expect("parses");
         assert_eq!(both.methods.len(), admin.methods.len() + 1);
     }
@@ -190,9 +218,15 @@ mod tests {
     #[test]
     fn conflicts_are_errors() {
         let method = merged("service : { icwasi_info : () -> () }");
-        assert!(matches!(method, Err(LinkError::CandidConflict { kind: "method", .. })));
+        assert!(matches!(
+            method,
+            Err(LinkError::CandidConflict { kind: "method", .. })
+        ));
         let ty = merged("type IcwasiStat = nat; service : {}");
-        assert!(matches!(ty, Err(LinkError::CandidConflict { kind: "type", .. })));
+        assert!(matches!(
+            ty,
+            Err(LinkError::CandidConflict { kind: "type", .. })
+        ));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use super::{LinkOptions, Mode, ModeChoice};
 /// What `icwasi check` tells.
 #[derive(Clone, Debug)]
 pub struct CheckReport {
-    /// The mode that `icwasi link` would choose; `None` if the module needs no linking.
-    pub mode: Option<Mode>,
+    /// The mode that `icwasi link` would choose.
+    pub mode: Mode,
     /// WASI functions that it imports, as `module.name`, sorted.
     pub wasi: Vec<String>,
     /// Functions of the System API that it imports, sorted.
@@ -34,7 +34,7 @@ pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
     let parsed = Module::parse(module)?;
     let verdict = verify::verify(module);
     let mut report = CheckReport {
-        mode: None,
+        mode: choose_mode(&parsed, ModeChoice::Auto)?,
         wasi: Vec::new(),
         ic0: Vec::new(),
         unknown: Vec::new(),
@@ -60,9 +60,10 @@ pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
     }
     let entries = parsed.exports.iter().filter(|e| is_entry(e.name));
     report.entries = entries.map(|e| e.name.to_owned()).collect();
-    report.mode = Some(choose_mode(&parsed, ModeChoice::Auto)?);
     if let Some((offset, message)) = verdict.invalid {
-        report.problems.push(invalid_input(offset, message).to_string());
+        report
+            .problems
+            .push(invalid_input(offset, message).to_string());
         return Ok(report);
     }
     // The rest is what linking itself would say.
@@ -75,13 +76,29 @@ pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
 /// A message of the validator, with advice where the cause is a feature.
 pub(crate) fn invalid_input(offset: usize, message: String) -> LinkError {
     const FEATURES: [(&str, &str, &str); 7] = [
-        ("threads", "atomic operators", "the IC has no threads: build it without them"),
-        ("exceptions", "exceptions", "build with -fno-exceptions, or panic = \"abort\""),
+        (
+            "threads",
+            "atomic operators",
+            "the IC has no threads: build it without them",
+        ),
+        (
+            "exceptions",
+            "exceptions",
+            "build with -fno-exceptions, or panic = \"abort\"",
+        ),
         ("relaxed", "relaxed SIMD", "build with -mno-relaxed-simd"),
-        ("extended const", "extended constant expressions", "link it as a static executable"),
+        (
+            "non-constant operator",
+            "extended constant expressions",
+            "build with -mno-extended-const, without -fPIC",
+        ),
         ("multi-memory", "several memories", "the IC allows one"),
         ("memory64", "64-bit memory", "build it for wasm32"),
-        ("wide arithmetic", "wide arithmetic", "build with -mno-wide-arithmetic"),
+        (
+            "wide arithmetic",
+            "wide arithmetic",
+            "build with -mno-wide-arithmetic",
+        ),
     ];
     for (word, feature, advice) in FEATURES {
         if message.contains(word) {

@@ -10,7 +10,10 @@ pub(crate) fn encode(options: &LinkOptions) -> Result<Vec<u8>, LinkError> {
     let bad = |option, message: String| Err(LinkError::Option { option, message });
     for (name, value) in &options.env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return bad("--env", format!("`{name}={value}` is not a NAME=VALUE pair without NUL"));
+            return bad(
+                "--env",
+                format!("`{name}={value}` is not a NAME=VALUE pair without NUL"),
+            );
         }
     }
     for arg in &options.args {
@@ -30,6 +33,8 @@ pub(crate) fn encode(options: &LinkOptions) -> Result<Vec<u8>, LinkError> {
         env,
         quota_bytes: options.quota,
     };
-    candid::encode_one(&config)
-        .map_err(|error| LinkError::Option { option: "--env", message: error.to_string() })
+    candid::encode_one(&config).map_err(|error| LinkError::Option {
+        option: "--env",
+        message: error.to_string(),
+    })
 }

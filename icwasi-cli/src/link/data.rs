@@ -50,14 +50,22 @@ impl DataSection {
         let config_segment = guest_count + library.len() as u32;
         content.push(1);
         bytes(&mut content, config);
-        Ok(DataSection { content, count: config_segment + 1, guest_map, config_segment })
+        Ok(DataSection {
+            content,
+            count: config_segment + 1,
+            guest_map,
+            config_segment,
+        })
     }
 }
 
 /// Address of an active segment at a fixed place.
 fn address(segment: &Data<'_>) -> Option<u32> {
     match &segment.kind {
-        DataKind::Active { memory_index: 0, offset_expr } => const_i32(offset_expr),
+        DataKind::Active {
+            memory_index: 0,
+            offset_expr,
+        } => const_i32(offset_expr),
         _ => None,
     }
 }
@@ -66,10 +74,7 @@ fn address(segment: &Data<'_>) -> Option<u32> {
 ///
 /// Filling a gap writes zeros where a segment before may have written something else, so all
 /// segments must lie in rising order.
-fn coalesce(
-    segments: &[Data<'_>],
-    room: usize,
-) -> Result<Vec<std::ops::Range<usize>>, LinkError> {
+fn coalesce(segments: &[Data<'_>], room: usize) -> Result<Vec<std::ops::Range<usize>>, LinkError> {
     let too_many = || LinkError::Unsupported {
         feature: format!("{} data segments", segments.len()),
         advice: "a module may have 100,000; they overlap or lie too far apart to be joined",
@@ -138,7 +143,10 @@ fn encode_other(
 ) -> Result<(), LinkError> {
     match &segment.kind {
         DataKind::Passive => out.push(1),
-        DataKind::Active { memory_index, offset_expr } => {
+        DataKind::Active {
+            memory_index,
+            offset_expr,
+        } => {
             out.push(2);
             uleb(out, u64::from(*memory_index));
             BodyRewriter::default().rewrite_const(offset_expr, guest.bytes, out)?;

@@ -2,10 +2,10 @@
 
 use wasmparser::{ExternalKind, ValType};
 
+use super::encode::type_name;
 use super::error::LinkError;
 use super::parse::Module;
 use super::plan::{OutExport, Plan, Synth, Target};
-use super::encode::type_name;
 
 /// What a written entry point does, in order.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +40,11 @@ const INSTALL: i32 = 0;
 const UPGRADE: i32 = 1;
 
 /// Prefixes of exports that name a method.
-const METHOD_KINDS: [&str; 3] =
-    ["canister_update ", "canister_query ", "canister_composite_query "];
+const METHOD_KINDS: [&str; 3] = [
+    "canister_update ",
+    "canister_query ",
+    "canister_composite_query ",
+];
 /// Exports that are entry points, but not methods; the first three are wrapped in their own way.
 const HOOKS: [&str; 7] = [
     "canister_init",
@@ -55,7 +58,9 @@ const HOOKS: [&str; 7] = [
 
 /// The method that an export makes public.
 pub(crate) fn method_name(export: &str) -> Option<&str> {
-    METHOD_KINDS.iter().find_map(|kind| export.strip_prefix(kind))
+    METHOD_KINDS
+        .iter()
+        .find_map(|kind| export.strip_prefix(kind))
 }
 
 /// Whether the IC calls an export, so that the linker has to wrap it.
@@ -79,8 +84,8 @@ impl<'a> Plan<'a> {
                 return Err(LinkError::MethodConflict(export.name.to_owned()));
             }
         }
-        let commands_only = guest.export("_start").is_some()
-            && !entries.iter().any(|e| !is_admin(e.name));
+        let commands_only =
+            guest.export("_start").is_some() && !entries.iter().any(|e| !is_admin(e.name));
         if commands_only {
             return Err(LinkError::Command);
         }
@@ -107,7 +112,10 @@ impl<'a> Plan<'a> {
         all.extend(steps);
         all.push(Step::Call(leave));
         let target = self.synth(Synth::Entry(Entry { steps: all }));
-        self.entries.push(OutExport { name: name.to_owned(), target });
+        self.entries.push(OutExport {
+            name: name.to_owned(),
+            target,
+        });
     }
 
     /// The endpoints of the library; those of a guest that holds it were wrapped with its own.
@@ -136,7 +144,10 @@ impl<'a> Plan<'a> {
         let start = self.require("icwasi.start", &[ValType::I32], &[])?;
         let started = self.require("icwasi.started", &[ValType::I32], &[])?;
         let mut steps = Vec::new();
-        if self.library.is_some_and(|l| l.module.export("icwasi.module").is_some()) {
+        if self
+            .library
+            .is_some_and(|l| l.module.export("icwasi.module").is_some())
+        {
             steps.push(Step::Call(self.require("icwasi.module", &[], &[])?));
         }
         steps.push(Step::CallWith(start, kind));
@@ -164,12 +175,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn plan_inspect(
-        &mut self,
-        admin: bool,
-        enter: Target,
-        leave: Target,
-    ) -> Result<(), LinkError> {
+    fn plan_inspect(&mut self, admin: bool, enter: Target, leave: Target) -> Result<(), LinkError> {
         const NAME: &str = "canister_inspect_message";
         let guests = self.guest.export(NAME).map(Target::Guest);
         let steps = match (admin, guests) {

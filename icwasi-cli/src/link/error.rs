@@ -196,7 +196,12 @@ pub enum LinkError {
 /// Names, at most a dozen of them.
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 12;
-    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.len() > SHOWN {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
@@ -213,7 +218,10 @@ fn lines(problems: &[String]) -> String {
 impl LinkError {
     /// An error of the parser, as one of the structure of the input.
     pub(crate) fn malformed(error: wasmparser::Error) -> Self {
-        LinkError::Malformed { offset: error.offset(), message: error.message().to_owned() }
+        LinkError::Malformed {
+            offset: error.offset(),
+            message: error.message().to_owned(),
+        }
     }
 }
 

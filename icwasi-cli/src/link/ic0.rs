@@ -89,9 +89,18 @@ const FUNCTIONS: &[(&str, &str, &str)] = &[
 pub(crate) fn signature(name: &str) -> Option<FuncType> {
     let at = FUNCTIONS.binary_search_by_key(&name, |f| f.0).ok()?;
     let types = |text: &'static str| {
-        text.bytes().map(|b| if b == b'i' { ValType::I32 } else { ValType::I64 })
+        text.bytes().map(|b| {
+            if b == b'i' {
+                ValType::I32
+            } else {
+                ValType::I64
+            }
+        })
     };
-    Some(FuncType::new(types(FUNCTIONS[at].1), types(FUNCTIONS[at].2)))
+    Some(FuncType::new(
+        types(FUNCTIONS[at].1),
+        types(FUNCTIONS[at].2),
+    ))
 }
 
 #[cfg(test)]

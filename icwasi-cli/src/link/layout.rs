@@ -52,7 +52,9 @@ impl Layout {
         let headroom_pages = headroom.div_ceil(PAGE);
         let image_pages = u64::from(library.image_size).div_ceil(PAGE);
         let library_pages = image_pages.saturating_add(arena.div_ceil(PAGE));
-        let pages = guest_pages.saturating_add(headroom_pages).saturating_add(library_pages);
+        let pages = guest_pages
+            .saturating_add(headroom_pages)
+            .saturating_add(library_pages);
         if pages > MAX_PAGES - 1 {
             return Err(LinkError::MemoryFull {
                 guest: guest_pages,
@@ -64,7 +66,8 @@ impl Layout {
         let base = (guest_pages + headroom_pages) * PAGE;
         let arena_start = (base + u64::from(library.image_size)).next_multiple_of(16);
         let max_pages = guest.memory.and_then(|m| m.maximum).map(|max| {
-            max.saturating_add(headroom_pages + library_pages).min(MAX_PAGES) as u32
+            max.saturating_add(headroom_pages + library_pages)
+                .min(MAX_PAGES) as u32
         });
         let guest_slots = match guest.tables.first() {
             Some(table) => u32::try_from(table.ty.initial).unwrap_or(u32::MAX),
@@ -72,7 +75,9 @@ impl Layout {
         };
         let table_delta = guest_slots.saturating_sub(1);
         let library_slots = library.slots.len() as u32;
-        let table_size = table_delta.checked_add(library_slots).map(|end| end.max(guest_slots));
+        let table_size = table_delta
+            .checked_add(library_slots)
+            .map(|end| end.max(guest_slots));
         let Some(table_size) = table_size.filter(|size| *size <= 10_000_000) else {
             return Err(LinkError::Unsupported {
                 feature: format!("a table of {guest_slots} elements"),

@@ -5,8 +5,10 @@
 //! [`Library::parse`] proves that nothing is missed: every operator that holds an index has its
 //! relocation, five bytes wide, and there is no relocation elsewhere.
 
-use wasmparser::{BlockType, DataKind, ElementItems, ElementKind, Operator, RelocationEntry,
-    RelocationType, ValType};
+use wasmparser::{
+    BlockType, DataKind, ElementItems, ElementKind, Operator, RelocationEntry, RelocationType,
+    ValType,
+};
 
 use super::error::LinkError;
 use super::parse::{Module, const_i32};
@@ -48,8 +50,8 @@ impl<'a> Library<'a> {
     ///
     /// Cost: one pass over its code.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, LinkError> {
-        let mut module = Module::parse(bytes)
-            .map_err(|error| LinkError::Relocation(error.to_string()))?;
+        let mut module =
+            Module::parse(bytes).map_err(|error| LinkError::Relocation(error.to_string()))?;
         module.read_relocs()?;
         if !module.memory_imported {
             return bad("its memory is not imported");
@@ -64,7 +66,9 @@ impl<'a> Library<'a> {
             .find(|e| e.name == "__heap_base" && e.kind == wasmparser::ExternalKind::Global)
             .and_then(|e| module.globals.get(e.index as usize))
             .and_then(|g| const_i32(&g.init_expr));
-        let Some(image_size) = heap_base else { return bad("it does not export __heap_base") };
+        let Some(image_size) = heap_base else {
+            return bad("it does not export __heap_base");
+        };
         let slots = table_slots(&module)?;
         let (code_section, data_section) = (module.code_section, module.data_section);
         let take = |relocs: &mut Vec<super::parse::Relocs>, section| {
@@ -79,8 +83,14 @@ impl<'a> Library<'a> {
         let mut relocs = std::mem::take(&mut module.relocs);
         let code_relocs = take(&mut relocs, code_section);
         let data_relocs = take(&mut relocs, data_section);
-        let library =
-            Library { module, stack_pointer, image_size, slots, code_relocs, data_relocs };
+        let library = Library {
+            module,
+            stack_pointer,
+            image_size,
+            slots,
+            code_relocs,
+            data_relocs,
+        };
         library.check_code()?;
         library.check_data()?;
         Ok(library)
@@ -124,8 +134,10 @@ impl<'a> Library<'a> {
             })
         };
         for reloc in &self.data_relocs {
-            let known =
-                matches!(reloc.ty, RelocationType::MemoryAddrI32 | RelocationType::TableIndexI32);
+            let known = matches!(
+                reloc.ty,
+                RelocationType::MemoryAddrI32 | RelocationType::TableIndexI32
+            );
             if !known || !inside(reloc.offset as usize) {
                 return bad(format!("{reloc:?} in data"));
             }
@@ -185,16 +197,31 @@ impl<'a> Library<'a> {
         }
         let mut placed = Vec::new();
         for segment in &self.module.data {
-            let DataKind::Active { offset_expr, .. } = &segment.kind else { continue };
-            let Some(address) = const_i32(offset_expr) else { continue };
+            let DataKind::Active { offset_expr, .. } = &segment.kind else {
+                continue;
+            };
+            let Some(address) = const_i32(offset_expr) else {
+                continue;
+            };
             let end = segment.range.end - base;
             let bytes = &content[end - segment.data.len()..end];
-            if address.checked_add(bytes.len() as u32).is_none_or(|end| end > self.image_size) {
+            if address
+                .checked_add(bytes.len() as u32)
+                .is_none_or(|end| end > self.image_size)
+            {
                 return bad("a data segment lies behind __heap_base");
             }
-            let Some(first) = bytes.iter().position(|b| *b != 0) else { continue };
-            let last = bytes.iter().rposition(|b| *b != 0).map_or(first, |last| last);
-            placed.push((address + first as u32 + placement.memory, bytes[first..=last].to_vec()));
+            let Some(first) = bytes.iter().position(|b| *b != 0) else {
+                continue;
+            };
+            let last = bytes
+                .iter()
+                .rposition(|b| *b != 0)
+                .map_or(first, |last| last);
+            placed.push((
+                address + first as u32 + placement.memory,
+                bytes[first..=last].to_vec(),
+            ));
         }
         Ok(placed)
     }
@@ -280,7 +307,11 @@ fn table_slots(module: &Module<'_>) -> Result<Vec<Option<u32>>, LinkError> {
     };
     let mut slots = vec![None; size];
     for element in &module.elements {
-        let ElementKind::Active { table_index: None | Some(0), offset_expr } = &element.kind else {
+        let ElementKind::Active {
+            table_index: None | Some(0),
+            offset_expr,
+        } = &element.kind
+        else {
             return bad("an element segment is not active");
         };
         let (Some(start), ElementItems::Functions(functions)) =

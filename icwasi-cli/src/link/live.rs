@@ -57,7 +57,11 @@ pub(crate) fn live_functions(library: &Library<'_>, roots: &[u32]) -> Result<Vec
         graph.function(*root);
     }
     graph.run();
-    Ok((0..).zip(&graph.live).filter(|(_, live)| **live).map(|(at, _)| at).collect())
+    Ok((0..)
+        .zip(&graph.live)
+        .filter(|(_, live)| **live)
+        .map(|(at, _)| at)
+        .collect())
 }
 
 impl Graph<'_, '_> {
@@ -150,11 +154,17 @@ fn pointers(library: &Library<'_>) -> Vec<(u32, RelocationType, u32)> {
     let base = module.data_range.start;
     let mut pointers = Vec::new();
     for segment in &module.data {
-        let DataKind::Active { offset_expr, .. } = &segment.kind else { continue };
-        let Some(address) = const_i32(offset_expr) else { continue };
+        let DataKind::Active { offset_expr, .. } = &segment.kind else {
+            continue;
+        };
+        let Some(address) = const_i32(offset_expr) else {
+            continue;
+        };
         let start = segment.range.end - segment.data.len() - base;
         let end = segment.range.end - base;
-        let first = library.data_relocs.partition_point(|r| (r.offset as usize) < start);
+        let first = library
+            .data_relocs
+            .partition_point(|r| (r.offset as usize) < start);
         for reloc in &library.data_relocs[first..] {
             let at = reloc.offset as usize;
             if at + 4 > end {
@@ -179,16 +189,29 @@ fn data_symbols(library: &Library<'_>) -> Option<Vec<Symbol>> {
     let reader = LinkingSectionReader::new(BinaryReader::new(content, *offset)).ok()?;
     let mut symbols = Vec::new();
     for part in reader.subsections() {
-        let Linking::SymbolTable(table) = part.ok()? else { continue };
+        let Linking::SymbolTable(table) = part.ok()? else {
+            continue;
+        };
         for symbol in table {
-            let SymbolInfo::Data { symbol: Some(symbol), .. } = symbol.ok()? else { continue };
+            let SymbolInfo::Data {
+                symbol: Some(symbol),
+                ..
+            } = symbol.ok()?
+            else {
+                continue;
+            };
             let segment = module.data.get(symbol.index as usize)?;
-            let DataKind::Active { offset_expr, .. } = &segment.kind else { return None };
+            let DataKind::Active { offset_expr, .. } = &segment.kind else {
+                return None;
+            };
             let start = const_i32(offset_expr)?.checked_add(symbol.offset)?;
             if u64::from(symbol.offset) + u64::from(symbol.size) > segment.data.len() as u64 {
                 return None;
             }
-            symbols.push(Symbol { start, end: start + symbol.size });
+            symbols.push(Symbol {
+                start,
+                end: start + symbol.size,
+            });
         }
     }
     symbols.sort_by_key(|s| (s.start, s.end));
@@ -197,7 +220,11 @@ fn data_symbols(library: &Library<'_>) -> Option<Vec<Symbol>> {
         let behind = symbols.partition_point(|s| s.start <= address);
         symbols[..behind].last().is_some_and(|s| address < s.end)
     };
-    let nested = symbols.windows(2).any(|w| w[1].start < w[0].end && w[1].start != w[0].start);
-    let complete = pointers(library).iter().all(|(address, ..)| covered(*address));
+    let nested = symbols
+        .windows(2)
+        .any(|w| w[1].start < w[0].end && w[1].start != w[0].start);
+    let complete = pointers(library)
+        .iter()
+        .all(|(address, ..)| covered(*address));
     (complete && !nested).then_some(symbols)
 }

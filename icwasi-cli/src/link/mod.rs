@@ -149,7 +149,9 @@ pub fn link(module: &[u8], options: &LinkOptions) -> Result<Linked, LinkError> {
     let mode = choose_mode(&guest, options.mode)?;
     let library = match mode {
         Mode::Rewire => None,
-        Mode::Inject => Some(Library::parse(options.library.as_deref().unwrap_or(LIBRARY))?),
+        Mode::Inject => Some(Library::parse(
+            options.library.as_deref().unwrap_or(LIBRARY),
+        )?),
     };
     let mut plan = Plan::new(&guest, library.as_ref(), options)?;
     let embedded = guest.custom_section("icp:public candid:service");
@@ -160,10 +162,16 @@ pub fn link(module: &[u8], options: &LinkOptions) -> Result<Linked, LinkError> {
         (None, None) => None,
     };
     let candid = candid::merge(interface, options.admin)?;
-    let extras = rewrite::Extras { config: config::encode(options)?, candid };
+    let extras = rewrite::Extras {
+        config: config::encode(options)?,
+        candid,
+    };
     let output = rewrite::write(&mut plan, &extras)?;
     let figures = accept(module, &output)?;
-    let methods = plan.entries.iter().filter_map(|e| entry::method_name(&e.name));
+    let methods = plan
+        .entries
+        .iter()
+        .filter_map(|e| entry::method_name(&e.name));
     let mut methods: Vec<_> = methods.map(str::to_owned).collect();
     methods.sort();
     Ok(Linked {
@@ -196,7 +204,11 @@ fn accept(input: &[u8], output: &[u8]) -> Result<Figures, LinkError> {
 
 /// Writes a file as a whole: on any error, what was at `path` is still there.
 pub fn write_file(path: &Path, content: &[u8]) -> Result<(), LinkError> {
-    let fail = |source| LinkError::Io { action: "write", path: path.to_owned(), source };
+    let fail = |source| LinkError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

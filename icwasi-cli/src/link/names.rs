@@ -64,15 +64,18 @@ struct Names<'a> {
 
 fn functions<'a>(module: &Module<'a>) -> Names<'a> {
     let mut names = Names::default();
-    let Some((_, content, offset)) = module.custom.iter().find(|(name, ..)| *name == "name")
-    else {
+    let Some((_, content, offset)) = module.custom.iter().find(|(name, ..)| *name == "name") else {
         return names;
     };
     for part in NameSectionReader::new(BinaryReader::new(content, *offset)) {
         match part {
             Ok(Name::Module { name, .. }) => names.module = Some(name),
             Ok(Name::Function(map)) => {
-                names.names = map.into_iter().map_while(Result::ok).map(|n| (n.index, n.name)).collect();
+                names.names = map
+                    .into_iter()
+                    .map_while(Result::ok)
+                    .map(|n| (n.index, n.name))
+                    .collect();
             }
             Ok(_) => {}
             Err(_) => break,

@@ -135,7 +135,8 @@ impl<'a> Module<'a> {
             Payload::TypeSection(reader) => {
                 self.type_bytes = behind_count(self.bytes, reader.range())?;
                 for ty in reader.into_iter_err_on_gc_types() {
-                    self.types.push(ty.map_err(|error| unsupported_type(&error))?);
+                    self.types
+                        .push(ty.map_err(|error| unsupported_type(&error))?);
                 }
             }
             Payload::ImportSection(reader) => {
@@ -175,7 +176,8 @@ impl<'a> Module<'a> {
                         version: String::from_utf8_lossy(reader.data()).into_owned(),
                     });
                 }
-                self.custom.push((reader.name(), reader.data(), reader.data_offset()));
+                self.custom
+                    .push((reader.name(), reader.data(), reader.data_offset()));
             }
             Payload::ModuleSection { .. }
             | Payload::ComponentSection { .. }
@@ -194,7 +196,11 @@ impl<'a> Module<'a> {
     fn import(&mut self, import: wasmparser::Import<'a>) -> Result<(), LinkError> {
         match import.ty {
             TypeRef::Func(ty) => {
-                self.imports.push(FuncImport { module: import.module, name: import.name, ty });
+                self.imports.push(FuncImport {
+                    module: import.module,
+                    name: import.name,
+                    ty,
+                });
                 Ok(())
             }
             TypeRef::Memory(ty) if import.module == "env" => {
@@ -202,7 +208,10 @@ impl<'a> Module<'a> {
                 self.set_memory(ty)
             }
             TypeRef::Table(ty) if import.module == "env" => {
-                self.tables.push(Table { ty, init: TableInit::RefNull });
+                self.tables.push(Table {
+                    ty,
+                    init: TableInit::RefNull,
+                });
                 Ok(())
             }
             TypeRef::Tag(_) => Err(exceptions()),
@@ -215,19 +224,31 @@ impl<'a> Module<'a> {
 
     fn set_memory(&mut self, ty: MemoryType) -> Result<(), LinkError> {
         let unsupported = |feature: &str, advice| {
-            Err(LinkError::Unsupported { feature: feature.to_owned(), advice })
+            Err(LinkError::Unsupported {
+                feature: feature.to_owned(),
+                advice,
+            })
         };
         if ty.memory64 {
-            return unsupported("a 64-bit memory", "build it for 32-bit WebAssembly (wasm32)");
+            return unsupported(
+                "a 64-bit memory",
+                "build it for 32-bit WebAssembly (wasm32)",
+            );
         }
         if ty.shared {
-            return unsupported("shared memory", "the IC has no threads: build it without them");
+            return unsupported(
+                "shared memory",
+                "the IC has no threads: build it without them",
+            );
         }
         if ty.page_size_log2.is_some_and(|log2| log2 != 16) {
             return unsupported("custom page sizes", "the IC has pages of 64 KiB only");
         }
         if self.memory.replace(ty).is_some() {
-            return unsupported("several memories", "the IC allows one: build it without them");
+            return unsupported(
+                "several memories",
+                "the IC allows one: build it without them",
+            );
         }
         Ok(())
     }
@@ -236,7 +257,11 @@ impl<'a> Module<'a> {
     fn check_indices(&self) -> Result<(), LinkError> {
         let damaged = |message: String| Err(LinkError::Malformed { offset: 0, message });
         let types = self.types.len();
-        let used = self.imports.iter().map(|i| i.ty).chain(self.functions.iter().copied());
+        let used = self
+            .imports
+            .iter()
+            .map(|i| i.ty)
+            .chain(self.functions.iter().copied());
         if let Some(ty) = used.into_iter().find(|ty| *ty as usize >= types) {
             return damaged(format!("type {ty} does not exist"));
         }
@@ -290,14 +315,19 @@ impl<'a> Module<'a> {
 
     /// Content of a custom section.
     pub fn custom_section(&self, name: &str) -> Option<&'a [u8]> {
-        self.custom.iter().find(|(n, ..)| *n == name).map(|(_, data, _)| *data)
+        self.custom
+            .iter()
+            .find(|(n, ..)| *n == name)
+            .map(|(_, data, _)| *data)
     }
 }
 
 /// The value of a constant expression that is a plain `i32.const`.
 pub(crate) fn const_i32(expr: &ConstExpr<'_>) -> Option<u32> {
     let mut ops = expr.get_operators_reader();
-    let wasmparser::Operator::I32Const { value } = ops.read().ok()? else { return None };
+    let wasmparser::Operator::I32Const { value } = ops.read().ok()? else {
+        return None;
+    };
     matches!(ops.read().ok()?, wasmparser::Operator::End).then_some(value as u32)
 }
 
@@ -322,12 +352,19 @@ fn unsupported_type(error: &wasmparser::Error) -> LinkError {
             advice: "the IC does not have them: choose a compiler target without WasmGC",
         };
     }
-    LinkError::Malformed { offset: error.offset(), message: error.message().to_owned() }
+    LinkError::Malformed {
+        offset: error.offset(),
+        message: error.message().to_owned(),
+    }
 }
 
 /// Tells a core module from what people hand in by mistake.
 fn check_header(bytes: &[u8]) -> Result<(), LinkError> {
-    let not = |what: &str| Err(LinkError::NotWasm { what: what.to_owned() });
+    let not = |what: &str| {
+        Err(LinkError::NotWasm {
+            what: what.to_owned(),
+        })
+    };
     match bytes {
         [] => not("the file is empty"),
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),

@@ -77,7 +77,10 @@ pub(crate) struct Plan<'a> {
 
 /// Chooses the mode by what the module holds.
 pub(crate) fn choose_mode(guest: &Module<'_>, choice: ModeChoice) -> Result<Mode, LinkError> {
-    let holds_library = guest.exports.iter().any(|e| e.name.starts_with("icwasi.p1."));
+    let holds_library = guest
+        .exports
+        .iter()
+        .any(|e| e.name.starts_with("icwasi.p1."));
     match (choice, holds_library) {
         (ModeChoice::Auto, true) | (ModeChoice::Rewire, true) => Ok(Mode::Rewire),
         (ModeChoice::Auto, false) | (ModeChoice::Inject, false) => Ok(Mode::Inject),
@@ -98,7 +101,12 @@ impl<'a> Plan<'a> {
             .transpose()?;
         let mut types = TypeTable::new(&guest.types);
         let library_types = library.map_or_else(Vec::new, |library| {
-            library.module.types.iter().map(|ty| types.intern(ty)).collect()
+            library
+                .module
+                .types
+                .iter()
+                .map(|ty| types.intern(ty))
+                .collect()
         });
         let mut plan = Plan {
             guest,
@@ -151,15 +159,20 @@ impl<'a> Plan<'a> {
         results: &[ValType],
     ) -> Result<Target, LinkError> {
         let (module, target, place) = self.library_module();
-        let missing =
-            || LinkError::MissingLibraryFunction { name: name.to_owned(), place };
+        let missing = || LinkError::MissingLibraryFunction {
+            name: name.to_owned(),
+            place,
+        };
         let index = module.export(name).ok_or_else(missing)?;
         let found = module.func_type(index).ok_or_else(missing)?;
         if found.params() != params || found.results() != results {
             return Err(LinkError::MissingLibraryFunction {
                 name: format!(
                     "{name} of type {}",
-                    type_name(&FuncType::new(params.iter().copied(), results.iter().copied()))
+                    type_name(&FuncType::new(
+                        params.iter().copied(),
+                        results.iter().copied()
+                    ))
                 ),
                 place,
             });
@@ -194,7 +207,10 @@ impl<'a> Plan<'a> {
             self.guest_imports.push(target);
         }
         for (names, error) in [
-            (&mut unknown, LinkError::UnknownImports as fn(Vec<String>) -> LinkError),
+            (
+                &mut unknown,
+                LinkError::UnknownImports as fn(Vec<String>) -> LinkError,
+            ),
             (&mut missing, LinkError::MissingWasi),
         ] {
             if !names.is_empty() {
@@ -207,7 +223,9 @@ impl<'a> Plan<'a> {
     }
 
     fn bind_library_imports(&mut self) -> Result<(), LinkError> {
-        let Some(library) = self.library else { return Ok(()) };
+        let Some(library) = self.library else {
+            return Ok(());
+        };
         for import in &library.module.imports {
             let Some(target) = self.bind_other(import, false)? else {
                 return Err(LinkError::Relocation(format!(
@@ -282,9 +300,10 @@ impl<'a> Plan<'a> {
         let expected = match target {
             Target::Import(_) => ic0::signature(import.name),
             Target::Guest(index) => self.guest.func_type(index).cloned(),
-            Target::Library(index) => {
-                self.library.and_then(|l| l.module.func_type(index)).cloned()
-            }
+            Target::Library(index) => self
+                .library
+                .and_then(|l| l.module.func_type(index))
+                .cloned(),
             Target::Synth(position) => {
                 let ty = synth_type(&self.synth[position as usize]);
                 Some(FuncType::new(ty.0.iter().copied(), ty.1.iter().copied()))
@@ -312,8 +331,12 @@ impl<'a> Plan<'a> {
             self.live = live_functions(library, &roots)?;
             let first = imports + guest_defined;
             let own = library.module.imports.len() as u32;
-            library_index =
-                self.live.iter().zip(first..).map(|(at, new)| (at + own, new)).collect();
+            library_index = self
+                .live
+                .iter()
+                .zip(first..)
+                .map(|(at, new)| (at + own, new))
+                .collect();
         }
         let synth = imports + guest_defined + self.live.len() as u32;
         let guest_own = self.guest.imports.len() as u32;
@@ -335,12 +358,14 @@ impl<'a> Plan<'a> {
             }
         }
         self.guest_functions = self.guest_imports.iter().map(|t| resolve(*t)).collect();
-        self.guest_functions.extend((0..guest_defined).map(|i| imports + i));
+        self.guest_functions
+            .extend((0..guest_defined).map(|i| imports + i));
         if let Some(library) = self.library {
             self.library_functions = self.library_imports.iter().map(|t| resolve(*t)).collect();
             let own = library.module.imports.len() as u32;
             let all = own..library.module.function_count();
-            self.library_functions.extend(all.map(|i| resolve(Target::Library(i))));
+            self.library_functions
+                .extend(all.map(|i| resolve(Target::Library(i))));
         }
         Ok(())
     }

@@ -31,7 +31,10 @@ pub(crate) fn write(plan: &mut Plan<'_>, extras: &Extras) -> Result<Vec<u8>, Lin
     let synth_types: Vec<u32> = {
         let synth: Vec<Synth> = plan.synth.clone();
         let of = |s: &Synth| synth_type(s);
-        synth.iter().map(|s| plan.types.of(of(s).0, of(s).1)).collect()
+        synth
+            .iter()
+            .map(|s| plan.types.of(of(s).0, of(s).1))
+            .collect()
     };
     let plan = &*plan;
     let placement = placement(plan);
@@ -86,7 +89,11 @@ fn placement<'p>(plan: &'p Plan<'_>) -> Option<Placement<'p>> {
 }
 
 fn shim(plan: &Plan<'_>, is: impl Fn(&Synth) -> bool) -> Target {
-    let at = plan.synth.iter().position(is).expect("the plan has both shims in inject mode");
+    let at = plan
+        .synth
+        .iter()
+        .position(is)
+        .expect("the plan has both shims in inject mode");
     Target::Synth(at as u32)
 }
 
@@ -144,7 +151,10 @@ fn functions(plan: &Plan<'_>, synth_types: &[u32]) -> Vec<u8> {
 
 /// Tables; to the first, the slots of the library are added.
 fn tables(plan: &Plan<'_>, rewriter: &BodyRewriter<'_>) -> Result<Option<Vec<u8>>, LinkError> {
-    let size = plan.layout.filter(|_| has_slots(plan)).map(|l| u64::from(l.table_size));
+    let size = plan
+        .layout
+        .filter(|_| has_slots(plan))
+        .map(|l| u64::from(l.table_size));
     let guest = &plan.guest.tables;
     if guest.is_empty() && size.is_none() {
         return Ok(None);
@@ -212,7 +222,11 @@ fn limits(out: &mut Vec<u8>, initial: u64, maximum: Option<u64>) {
 fn memory(plan: &Plan<'_>) -> Option<Vec<u8>> {
     let mut out = counted(1);
     match (plan.layout, plan.guest.memory) {
-        (Some(layout), _) => limits(&mut out, layout.pages.into(), layout.max_pages.map(u64::from)),
+        (Some(layout), _) => limits(
+            &mut out,
+            layout.pages.into(),
+            layout.max_pages.map(u64::from),
+        ),
         (None, Some(memory)) => limits(&mut out, memory.initial, memory.maximum),
         (None, None) => return None,
     }
@@ -250,8 +264,7 @@ fn globals(
         items.push(0x0b);
         count += 1;
     };
-    if let (Some(library), Some(placement), Some(layout)) = (plan.library, placement, plan.layout)
-    {
+    if let (Some(library), Some(placement), Some(layout)) = (plan.library, placement, plan.layout) {
         for (mutable, value) in library.place_globals(placement) {
             constant(mutable, value);
         }
@@ -275,9 +288,10 @@ fn exports(plan: &Plan<'_>) -> Result<Vec<u8>, LinkError> {
             continue;
         }
         let (kind, index) = match export.kind {
-            ExternalKind::Func => {
-                (0, lookup(&plan.guest_functions, export.index, "function", 0)?)
-            }
+            ExternalKind::Func => (
+                0,
+                lookup(&plan.guest_functions, export.index, "function", 0)?,
+            ),
             ExternalKind::Table => (1, export.index),
             ExternalKind::Memory => (2, export.index),
             ExternalKind::Global => (3, export.index),
@@ -375,12 +389,18 @@ fn element_segment(
     match kind {
         ElementKind::Passive => out.push(expressions | 1),
         ElementKind::Declared => out.push(expressions | 3),
-        ElementKind::Active { table_index: None, offset_expr } => {
+        ElementKind::Active {
+            table_index: None,
+            offset_expr,
+        } => {
             out.push(expressions);
             explicit = false;
             offset(None, offset_expr, out)?;
         }
-        ElementKind::Active { table_index, offset_expr } => {
+        ElementKind::Active {
+            table_index,
+            offset_expr,
+        } => {
             out.push(expressions | 2);
             offset(*table_index, offset_expr, out)?;
         }
@@ -392,7 +412,10 @@ fn element_segment(
             }
             uleb(out, functions.count().into());
             for function in functions.clone() {
-                uleb(out, lookup(&plan.guest_functions, function?, "function", 0)?.into());
+                uleb(
+                    out,
+                    lookup(&plan.guest_functions, function?, "function", 0)?.into(),
+                );
             }
         }
         ElementItems::Expressions(ty, list) => {
@@ -431,8 +454,7 @@ fn code(
     for body in &guest.bodies {
         rewriter.rewrite(&guest.body(body), &mut scratch, &mut items)?;
     }
-    if let (Some(library), Some(placement), Some(layout)) = (plan.library, placement, plan.layout)
-    {
+    if let (Some(library), Some(placement), Some(layout)) = (plan.library, placement, plan.layout) {
         let guard = BodyRewriter {
             stack: Some(StackGuard {
                 global: layout.globals + library.stack_pointer,
@@ -446,7 +468,11 @@ fn code(
             let range = &library.module.bodies[*at as usize];
             let raw = &code[range.start - start..range.end - start];
             let reader = wasmparser::BinaryReader::new(raw, range.start);
-            guard.rewrite(&wasmparser::FunctionBody::new(reader), &mut scratch, &mut items)?;
+            guard.rewrite(
+                &wasmparser::FunctionBody::new(reader),
+                &mut scratch,
+                &mut items,
+            )?;
         }
     }
     let context = Context {

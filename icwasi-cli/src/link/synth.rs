@@ -25,13 +25,14 @@ pub(crate) fn body(plan: &Plan<'_>, synth: &Synth, context: &Context) -> Vec<u8>
     let (locals, code): (Vec<(u32, ValType)>, Vec<Instruction<'_>>) = match (synth, plan.layout) {
         (Synth::ConfigSize, _) => (vec![], vec![I::I32Const(context.config_size as i32)]),
         (Synth::ConfigCopy, _) => {
-            let init = I::MemoryInit { mem: 0, data_index: context.config_segment };
+            let init = I::MemoryInit {
+                mem: 0,
+                data_index: context.config_segment,
+            };
             let size = I::I32Const(context.config_size as i32);
             (vec![], vec![I::LocalGet(0), I::I32Const(0), size, init])
         }
-        (Synth::ArenaStart, Some(layout)) => {
-            (vec![], vec![I::I32Const(layout.arena_start as i32)])
-        }
+        (Synth::ArenaStart, Some(layout)) => (vec![], vec![I::I32Const(layout.arena_start as i32)]),
         (Synth::ArenaSize, Some(layout)) => (vec![], vec![I::I32Const(layout.arena_size as i32)]),
         (Synth::MemorySize, Some(_)) => (vec![], memory_size(context)),
         (Synth::MemoryGrow, Some(layout)) => {

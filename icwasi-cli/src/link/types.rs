@@ -14,7 +14,10 @@ pub(crate) struct TypeTable {
 impl TypeTable {
     /// Starts with the guest's types.
     pub fn new(guest: &[FuncType]) -> Self {
-        TypeTable { types: guest.to_vec(), guest: guest.len() }
+        TypeTable {
+            types: guest.to_vec(),
+            guest: guest.len(),
+        }
     }
 
     /// Index of `ty`.
@@ -28,7 +31,10 @@ impl TypeTable {
 
     /// Index of the type with these parameters and results.
     pub fn of(&mut self, params: &[ValType], results: &[ValType]) -> u32 {
-        self.intern(&FuncType::new(params.iter().copied(), results.iter().copied()))
+        self.intern(&FuncType::new(
+            params.iter().copied(),
+            results.iter().copied(),
+        ))
     }
 
     /// Number of types.

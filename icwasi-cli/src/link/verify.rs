@@ -85,7 +85,10 @@ pub struct Verdict {
 pub fn verify(bytes: &[u8]) -> Verdict {
     let mut verdict = Verdict::default();
     verdict.figures.module_bytes = bytes.len();
-    let mut checker = Checker { verdict: &mut verdict, exports: Exports::default() };
+    let mut checker = Checker {
+        verdict: &mut verdict,
+        exports: Exports::default(),
+    };
     if let Err(error) = checker.run(bytes) {
         verdict.invalid = Some((error.offset(), error.message().to_owned()));
     }
@@ -144,7 +147,10 @@ impl Checker<'_> {
                 Payload::CustomSection(section) if section.name().starts_with("icp:") => {
                     icp.1 += section.data().len();
                     if !icp.0.insert(section.name().to_owned()) {
-                        self.problem(format!("custom section `{}` is there twice", section.name()));
+                        self.problem(format!(
+                            "custom section `{}` is there twice",
+                            section.name()
+                        ));
                     }
                 }
                 _ => {}
@@ -179,7 +185,9 @@ impl Checker<'_> {
             }
             TypeRef::Memory(_) | TypeRef::Table(_) if import.module == "env" => None,
             TypeRef::Global(_) => Some(format!("import of the global {name}")),
-            _ => Some(format!("import of {name}: only `ic0` functions may be imported")),
+            _ => Some(format!(
+                "import of {name}: only `ic0` functions may be imported"
+            )),
         };
         self.verdict.problems.extend(problem);
     }
@@ -214,7 +222,9 @@ impl Checker<'_> {
         let memory = self.verdict.figures.memory_pages * 65_536;
         for (at, segment) in reader.into_iter().enumerate() {
             let segment = segment?;
-            let DataKind::Active { offset_expr, .. } = &segment.kind else { continue };
+            let DataKind::Active { offset_expr, .. } = &segment.kind else {
+                continue;
+            };
             match const_i32(offset_expr) {
                 None => self.problem(format!("data segment {at} is not at a constant address")),
                 Some(address) if u64::from(address) + segment.data.len() as u64 > memory => {
@@ -228,27 +238,60 @@ impl Checker<'_> {
 
     fn icp_sections(&mut self, names: &BTreeSet<String>, bytes: usize) {
         for name in names {
-            let plain =
-                name.strip_prefix("icp:public ").or_else(|| name.strip_prefix("icp:private "));
+            let plain = name
+                .strip_prefix("icp:public ")
+                .or_else(|| name.strip_prefix("icp:private "));
             if plain.is_none_or(str::is_empty) {
                 self.problem(format!("the custom section name `{name}` is malformed"));
             }
         }
-        self.at_most("`icp:` custom sections", names.len() as u64, limits::ICP_SECTIONS as u64);
-        self.at_most("bytes in `icp:` custom sections", bytes as u64, limits::ICP_BYTES as u64);
+        self.at_most(
+            "`icp:` custom sections",
+            names.len() as u64,
+            limits::ICP_SECTIONS as u64,
+        );
+        self.at_most(
+            "bytes in `icp:` custom sections",
+            bytes as u64,
+            limits::ICP_BYTES as u64,
+        );
     }
 
     fn limits(&mut self) {
         let figures = self.verdict.figures;
-        self.at_most("bytes in the module", figures.module_bytes as u64, limits::MODULE as u64);
-        self.at_most("bytes of code", figures.code_bytes as u64, limits::CODE as u64);
-        self.at_most("functions", figures.functions.into(), limits::FUNCTIONS.into());
+        self.at_most(
+            "bytes in the module",
+            figures.module_bytes as u64,
+            limits::MODULE as u64,
+        );
+        self.at_most(
+            "bytes of code",
+            figures.code_bytes as u64,
+            limits::CODE as u64,
+        );
+        self.at_most(
+            "functions",
+            figures.functions.into(),
+            limits::FUNCTIONS.into(),
+        );
         self.at_most("globals", figures.globals.into(), limits::GLOBALS.into());
-        self.at_most("operators in a function", figures.largest_function, limits::OPERATORS);
-        self.at_most("complexity of a function", figures.complexity, limits::COMPLEXITY);
+        self.at_most(
+            "operators in a function",
+            figures.largest_function,
+            limits::OPERATORS,
+        );
+        self.at_most(
+            "complexity of a function",
+            figures.complexity,
+            limits::COMPLEXITY,
+        );
         let (methods, characters) = (self.exports.methods.len(), self.exports.characters);
         self.at_most("methods", methods as u64, limits::METHODS as u64);
-        self.at_most("characters in method names", characters as u64, limits::METHOD_NAMES as u64);
+        self.at_most(
+            "characters in method names",
+            characters as u64,
+            limits::METHOD_NAMES as u64,
+        );
     }
 
     fn at_most(&mut self, what: &str, found: u64, limit: u64) {
@@ -259,7 +302,9 @@ impl Checker<'_> {
 
     /// Validates and weighs all bodies, on all cores.
     fn bodies(&mut self, bodies: Vec<Body<'_>>) -> wasmparser::Result<()> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(8);
         // Small modules are done before a thread has started.
         let share = bodies.len().div_ceil(threads).max(256);
         let mut bodies = bodies.into_iter();
@@ -273,7 +318,9 @@ impl Checker<'_> {
                 workers.push(scope.spawn(move || check_bodies(part)));
             }
             let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
-                worker.join().expect("the worker returns errors and does not panic")
+                worker
+                    .join()
+                    .expect("the worker returns errors and does not panic")
             };
             workers.into_iter().map(join).collect::<Vec<_>>()
         });

@@ -23,20 +23,31 @@ pub struct Launch {
 /// Starts a detached process and waits until it has published where it serves. Its output goes
 /// to `replica.log` in the state directory.
 pub async fn launch(launch: Launch) -> Result<RunRecord, LocalReplicaError> {
-    let Launch { mut command, state_dir } = launch;
+    let Launch {
+        mut command,
+        state_dir,
+    } = launch;
     let dir = &state_dir;
     let log = dir.join("replica.log");
-    let fail = |path: &Path, source| LocalReplicaError::StateDir { path: path.to_owned(), source };
+    let fail = |path: &Path, source| LocalReplicaError::StateDir {
+        path: path.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(dir).map_err(|e| fail(dir, e))?;
     if is_locked(dir) {
-        return Err(LocalReplicaError::Running { path: dir.clone(), record: read(dir) });
+        return Err(LocalReplicaError::Running {
+            path: dir.clone(),
+            record: read(dir),
+        });
     }
     let output = std::fs::File::create(&log).map_err(|e| fail(&log, e))?;
     let errors = output.try_clone().map_err(|e| fail(&log, e))?;
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
     let program = PathBuf::from(command.get_program());
-    let mut child =
-        command.spawn().map_err(|source| LocalReplicaError::Spawn { path: program, source })?;
+    let mut child = command.spawn().map_err(|source| LocalReplicaError::Spawn {
+        path: program,
+        source,
+    })?;
     wait_until_ready(&mut child, dir, &log).await
 }
 
@@ -54,7 +65,10 @@ async fn wait_until_ready(
         }
         match child.try_wait() {
             Ok(Some(status)) => {
-                return Err(LocalReplicaError::Died { status, log: tail(log) });
+                return Err(LocalReplicaError::Died {
+                    status,
+                    log: tail(log),
+                });
             }
             Ok(None) | Err(_) => {}
         }
@@ -62,7 +76,10 @@ async fn wait_until_ready(
             // It is our own child: its id can't have been reused while we have not waited for it.
             let _ = child.kill();
             let _ = child.wait();
-            return Err(LocalReplicaError::NotReady { seconds: READY_SECONDS, log: tail(log) });
+            return Err(LocalReplicaError::NotReady {
+                seconds: READY_SECONDS,
+                log: tail(log),
+            });
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -78,10 +95,15 @@ fn tail(log: &Path) -> String {
 /// Ends the replica that runs on `dir`: exactly that process, never another one that got its id.
 /// Waits until it has gone.
 pub async fn stop(dir: &Path) -> Result<RunRecord, LocalReplicaError> {
-    let not_running = || LocalReplicaError::NotRunning { path: dir.to_owned() };
+    let not_running = || LocalReplicaError::NotRunning {
+        path: dir.to_owned(),
+    };
     let record = super::running(dir).ok_or_else(not_running)?;
     let pid = record.pid;
-    let fail = |e: rustix::io::Errno| LocalReplicaError::Signal { pid, source: e.into() };
+    let fail = |e: rustix::io::Errno| LocalReplicaError::Signal {
+        pid,
+        source: e.into(),
+    };
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let Some(raw) = raw.filter(|_| pid > 1) else {
         return Err(fail(rustix::io::Errno::SRCH));
@@ -90,7 +112,10 @@ pub async fn stop(dir: &Path) -> Result<RunRecord, LocalReplicaError> {
     let start = Instant::now();
     while is_locked(dir) {
         if start.elapsed() > Duration::from_secs(STOP_SECONDS) {
-            return Err(LocalReplicaError::StillRunning { pid, seconds: STOP_SECONDS });
+            return Err(LocalReplicaError::StillRunning {
+                pid,
+                seconds: STOP_SECONDS,
+            });
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -104,10 +129,18 @@ fn terminate(pid: Pid, dir: &Path) -> rustix::io::Result<()> {
     use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
     let process = pidfd_open(pid, PidfdFlags::empty())?;
     let same = super::running(dir).is_some_and(|r| Some(pid) == Pid::from_raw(r.pid as i32));
-    if same { pidfd_send_signal(process, Signal::TERM) } else { Ok(()) }
+    if same {
+        pidfd_send_signal(process, Signal::TERM)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn terminate(pid: Pid, dir: &Path) -> rustix::io::Result<()> {
-    if is_locked(dir) { rustix::process::kill_process(pid, Signal::TERM) } else { Ok(()) }
+    if is_locked(dir) {
+        rustix::process::kill_process(pid, Signal::TERM)
+    } else {
+        Ok(())
+    }
 }

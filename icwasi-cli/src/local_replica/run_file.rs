@@ -31,12 +31,19 @@ pub struct RunGuard {
 }
 
 fn lock_file(dir: &Path) -> std::io::Result<File> {
-    File::options().create(true).truncate(false).write(true).open(dir.join("run.lock"))
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("run.lock"))
 }
 
 /// Claims the state directory `dir` for this process; creates it if it is missing.
 pub fn acquire(dir: &Path) -> Result<RunGuard, LocalReplicaError> {
-    let fail = |source| LocalReplicaError::StateDir { path: dir.to_owned(), source };
+    let fail = |source| LocalReplicaError::StateDir {
+        path: dir.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(dir).map_err(fail)?;
     let lock = lock_file(dir).map_err(fail)?;
     // Whoever only asks whether a replica runs holds the lock for an instant.
@@ -54,20 +61,29 @@ pub fn acquire(dir: &Path) -> Result<RunGuard, LocalReplicaError> {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let record = read(dir);
-            return Err(LocalReplicaError::Running { path: dir.to_owned(), record });
+            return Err(LocalReplicaError::Running {
+                path: dir.to_owned(),
+                record,
+            });
         }
         Err(e) => return Err(fail(e.into())),
     }
     // What a killed process left behind is not true any more.
     remove(dir);
-    Ok(RunGuard { dir: dir.to_owned(), _lock: lock })
+    Ok(RunGuard {
+        dir: dir.to_owned(),
+        _lock: lock,
+    })
 }
 
 impl RunGuard {
     /// Publishes where this process serves.
     pub fn publish(&self, record: &RunRecord) -> Result<(), LocalReplicaError> {
         let path = self.dir.join("run.json");
-        let fail = |source| LocalReplicaError::StateDir { path: path.clone(), source };
+        let fail = |source| LocalReplicaError::StateDir {
+            path: path.clone(),
+            source,
+        };
         let text = serde_json::to_string_pretty(record).map_err(|e| fail(e.into()))?;
         let mut file = tempfile::NamedTempFile::new_in(&self.dir).map_err(fail)?;
         file.write_all(text.as_bytes()).map_err(fail)?;
@@ -94,7 +110,9 @@ pub(super) fn read(dir: &Path) -> Option<RunRecord> {
 
 /// True if some process holds the lock.
 pub(super) fn is_locked(dir: &Path) -> bool {
-    let Ok(lock) = File::open(dir.join("run.lock")) else { return false };
+    let Ok(lock) = File::open(dir.join("run.lock")) else {
+        return false;
+    };
     // A shared lock is enough to find out, and two who ask don't see each other.
     match flock(&lock, FlockOperation::NonBlockingLockShared) {
         Ok(()) => false,
@@ -126,12 +144,21 @@ mod tests {
         let guard = acquire(&dir).expect("free");
         guard.publish(&record).expect("published");
         assert_eq!(running(&dir), Some(record.clone()));
-        assert!(matches!(acquire(&dir), Err(LocalReplicaError::Running { record: Some(_), .. })));
+        assert!(matches!(
+            acquire(&dir),
+            Err(LocalReplicaError::Running {
+                record: Some(_),
+                ..
+            })
+        ));
         drop(guard);
         assert_eq!(running(&dir), None);
         // As after kill -9: the record stays, the lock is gone.
-        std::fs::write(dir.join("run.json"), serde_json::to_string(&record).expect("json"))
-            .expect("write");
+        std::fs::write(
+            dir.join("run.json"),
+            serde_json::to_string(&record).expect("json"),
+        )
+        .expect("write");
         assert_eq!(running(&dir), None);
         let _guard = acquire(&dir).expect("free again");
         assert!(read(&dir).is_none(), "the old record is gone");

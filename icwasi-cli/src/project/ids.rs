@@ -39,7 +39,9 @@ impl Project {
             return Err(ProjectError::BadName(canister.to_owned()));
         }
         for (path, layout) in self.id_files(network) {
-            let Some(ids) = manifest::read_json::<Value>(&path)? else { continue };
+            let Some(ids) = manifest::read_json::<Value>(&path)? else {
+                continue;
+            };
             let entry = ids.get(canister);
             let entry = match layout {
                 Layout::Dfx => entry.and_then(|e| e.get(network)),
@@ -77,7 +79,10 @@ impl Project {
                 targets.push((dir.join(format!("{network}.ids.json")), Layout::Icp));
             }
             if self.has_dfx() {
-                targets.push((self.root.join(format!(".dfx/{network}/canister_ids.json")), Layout::Dfx));
+                targets.push((
+                    self.root.join(format!(".dfx/{network}/canister_ids.json")),
+                    Layout::Dfx,
+                ));
             }
         }
         if targets.is_empty() {
@@ -87,14 +92,19 @@ impl Project {
             let ids = manifest::read_json::<Value>(path)?.unwrap_or(Value::Object(Map::new()));
             let Value::Object(mut ids) = ids else {
                 let message = "expected an object".to_owned();
-                return Err(ProjectError::Invalid { path: path.clone(), message });
+                return Err(ProjectError::Invalid {
+                    path: path.clone(),
+                    message,
+                });
             };
             match layout {
                 Layout::Icp => {
                     ids.insert(canister.to_owned(), id.to_text().into());
                 }
                 Layout::Dfx => {
-                    let entry = ids.entry(canister).or_insert_with(|| Value::Object(Map::new()));
+                    let entry = ids
+                        .entry(canister)
+                        .or_insert_with(|| Value::Object(Map::new()));
                     if !entry.is_object() {
                         *entry = Value::Object(Map::new());
                     }
@@ -115,28 +125,43 @@ impl Project {
                 files.push((self.root.join(name), Layout::Icp));
             }
             files.push((self.root.join("canister_ids.json"), Layout::Dfx));
-            files.push((self.root.join(format!(".dfx/{network}/canister_ids.json")), Layout::Dfx));
+            files.push((
+                self.root.join(format!(".dfx/{network}/canister_ids.json")),
+                Layout::Dfx,
+            ));
         }
         files.push((self.own_ids(network), Layout::Dfx));
         files
     }
 
     fn own_ids(&self, network: &str) -> PathBuf {
-        self.state_dir().join(directory_name(network)).join("canister_ids.json")
+        self.state_dir()
+            .join(directory_name(network))
+            .join("canister_ids.json")
     }
 
     fn looked(&self, network: &str) -> String {
         let files = self.id_files(network);
-        files.iter().map(|(p, _)| p.display().to_string()).collect::<Vec<_>>().join(", ")
+        files
+            .iter()
+            .map(|(p, _)| p.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
 /// A file name for a network that may be an URL.
 fn directory_name(network: &str) -> String {
-    let name = network.split("://").last().unwrap_or(network).trim_end_matches('/');
+    let name = network
+        .split("://")
+        .last()
+        .unwrap_or(network)
+        .trim_end_matches('/');
     let name = name.trim_start_matches('.');
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    name.chars().map(|c| if safe(c) { c } else { '_' }).collect()
+    name.chars()
+        .map(|c| if safe(c) { c } else { '_' })
+        .collect()
 }
 
 /// The running network that icp describes for the project.
@@ -147,15 +172,27 @@ pub(super) fn icp_descriptor(root: &Path, name: &str) -> Option<NetworkEntry> {
     let path = root.join(format!(".icp/cache/networks/{name}/descriptor.json"));
     let value: Value = manifest::read_json(&path).ok()??;
     let gateway = value.get("gateway")?;
-    let host = gateway.get("host").and_then(Value::as_str).unwrap_or("127.0.0.1");
+    let host = gateway
+        .get("host")
+        .and_then(Value::as_str)
+        .unwrap_or("127.0.0.1");
     let port = gateway.get("port").and_then(Value::as_u64)?;
-    let root_key = value.get("root-key").and_then(Value::as_str).map(str::to_owned);
-    Some(NetworkEntry { url: format!("http://{host}:{port}"), root_key })
+    let root_key = value
+        .get("root-key")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    Some(NetworkEntry {
+        url: format!("http://{host}:{port}"),
+        root_key,
+    })
 }
 
 /// Writes through a temporary file, so that a crash leaves the old ids or the new.
 fn write(path: &Path, value: &Value) -> Result<(), ProjectError> {
-    let fail = |source| ProjectError::Write { path: path.to_owned(), source };
+    let fail = |source| ProjectError::Write {
+        path: path.to_owned(),
+        source,
+    };
     let dir = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).map_err(fail)?;
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(fail)?;
@@ -194,7 +231,10 @@ mod tests {
         let (_d, p) = project(&[("icp.yaml", ""), (".icp/data/mappings/ic.ids.json", &icp)]);
         assert_eq!(p.resolve("app", "ic").expect("known").to_text(), ID);
         assert_eq!(p.resolve(ID, "anywhere").expect("principal").to_text(), ID);
-        assert!(matches!(p.resolve("../x", "ic"), Err(ProjectError::BadName(_))));
+        assert!(matches!(
+            p.resolve("../x", "ic"),
+            Err(ProjectError::BadName(_))
+        ));
     }
 
     #[test]
@@ -205,8 +245,13 @@ mod tests {
                 let (dir, p) = project(&[(kind, "{}")]);
                 let files = p.record("app", network, id).expect("recorded");
                 assert!(files.iter().all(|f| f.starts_with(dir.path())));
-                p.record("other", network, Principal::management_canister()).expect("recorded");
-                assert_eq!(p.resolve("app", network).expect("known"), id, "{kind} {network}");
+                p.record("other", network, Principal::management_canister())
+                    .expect("recorded");
+                assert_eq!(
+                    p.resolve("app", network).expect("known"),
+                    id,
+                    "{kind} {network}"
+                );
             }
         }
     }
@@ -218,13 +263,19 @@ mod tests {
             r#"{"networks":{"local":{"bind":"127.0.0.1:4943"},"t":{"providers":["https://t"]}},
                 "canisters":{"app":{"type":"custom","wasm":"out/app.wasm"}}}"#,
         )]);
-        assert_eq!(p.network("local").expect("defined").url, "http://127.0.0.1:4943");
+        assert_eq!(
+            p.network("local").expect("defined").url,
+            "http://127.0.0.1:4943"
+        );
         assert_eq!(p.network("t").expect("defined").url, "https://t");
         assert!(p.wasm("app").expect("defined").ends_with("out/app.wasm"));
         let (_d, p) = project(&[(
             "icp.yaml",
             "networks:\n  - name: x\n    mode: connected\n    url: http://h:1\n    root-key: ab\n",
         )]);
-        assert_eq!(p.network("x").expect("defined").root_key.as_deref(), Some("ab"));
+        assert_eq!(
+            p.network("x").expect("defined").root_key.as_deref(),
+            Some("ab")
+        );
     }
 }

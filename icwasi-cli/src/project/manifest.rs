@@ -43,7 +43,10 @@ impl DfxJson {
 fn dfx_entry(network: &DfxNetwork) -> Option<NetworkEntry> {
     let provider = network.providers.as_ref().and_then(|p| p.first().cloned());
     let url = provider.or_else(|| network.bind.as_ref().map(|b| format!("http://{b}")))?;
-    Some(NetworkEntry { url, root_key: None })
+    Some(NetworkEntry {
+        url,
+        root_key: None,
+    })
 }
 
 /// A network in dfx's `networks.json` of the user.
@@ -78,16 +81,25 @@ struct IcpGateway {
 
 impl IcpYaml {
     pub(super) fn network(&self, name: &str) -> Option<NetworkEntry> {
-        let network = self.networks.iter().find(|n| n.name.as_deref() == Some(name))?;
+        let network = self
+            .networks
+            .iter()
+            .find(|n| n.name.as_deref() == Some(name))?;
         if let Some(url) = &network.url {
-            return Some(NetworkEntry { url: url.clone(), root_key: network.root_key.clone() });
+            return Some(NetworkEntry {
+                url: url.clone(),
+                root_key: network.root_key.clone(),
+            });
         }
         let gateway = network.gateway.as_ref()?;
         let host = gateway.host.as_ref().or(gateway.bind.as_ref());
         let host = host.map_or("127.0.0.1", String::as_str);
         // Port 0 means "any": then only the network's descriptor knows it.
         let port = gateway.port.filter(|p| *p != 0)?;
-        Some(NetworkEntry { url: format!("http://{host}:{port}"), root_key: None })
+        Some(NetworkEntry {
+            url: format!("http://{host}:{port}"),
+            root_key: None,
+        })
     }
 }
 
@@ -95,15 +107,20 @@ fn read(path: &Path) -> Result<Option<String>, ProjectError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ProjectError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(ProjectError::Read {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
 /// Reads a JSON file; `None` if there is none.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ProjectError> {
     let parse = |text: String| {
-        serde_json::from_str(&text)
-            .map_err(|e| ProjectError::Invalid { path: path.to_owned(), message: e.to_string() })
+        serde_json::from_str(&text).map_err(|e| ProjectError::Invalid {
+            path: path.to_owned(),
+            message: e.to_string(),
+        })
     };
     read(path)?.map(parse).transpose()
 }
@@ -115,7 +132,10 @@ pub(super) fn read_yaml<T: DeserializeOwned + Default>(
     let parse = |text: String| {
         serde_yaml_ng::from_str::<Option<T>>(&text)
             .map(Option::unwrap_or_default)
-            .map_err(|e| ProjectError::Invalid { path: path.to_owned(), message: e.to_string() })
+            .map_err(|e| ProjectError::Invalid {
+                path: path.to_owned(),
+                message: e.to_string(),
+            })
     };
     read(path)?.map(parse).transpose()
 }

@@ -82,7 +82,9 @@ pub fn is_loopback(url: &str) -> bool {
             let host = host.trim_start_matches('[').trim_end_matches(']');
             host == "localhost"
                 || host.ends_with(".localhost")
-                || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+                || host
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|ip| ip.is_loopback())
         }
         None => false,
     }
@@ -96,7 +98,10 @@ fn is_mainnet(url: &str) -> bool {
 }
 
 fn host(url: &str) -> Option<String> {
-    reqwest::Url::parse(url).ok()?.host_str().map(str::to_lowercase)
+    reqwest::Url::parse(url)
+        .ok()?
+        .host_str()
+        .map(str::to_lowercase)
 }
 
 /// Finds the network `name` for `project`. `root_key` is what the user said about the key.
@@ -124,14 +129,15 @@ pub fn find_network(
         None if is_loopback(&url) => RootKey::Fetch,
         None => return Err(ConnectError::RootKeyNeeded(url)),
     };
-    Ok(Network { name, url, root_key })
+    Ok(Network {
+        name,
+        url,
+        root_key,
+    })
 }
 
 /// Name, URL, and the root key if a file says it.
-fn locate(
-    name: &str,
-    project: &Project,
-) -> Result<(String, String, Option<String>), ConnectError> {
+fn locate(name: &str, project: &Project) -> Result<(String, String, Option<String>), ConnectError> {
     if name.contains("://") {
         return Ok((name.to_owned(), name.to_owned(), None));
     }
@@ -151,7 +157,11 @@ fn locate(
         return Ok((name.to_owned(), entry.url, entry.root_key));
     }
     if name == "local" {
-        let port = if project.has_dfx() && !project.has_icp() { 4943 } else { 8000 };
+        let port = if project.has_dfx() && !project.has_icp() {
+            4943
+        } else {
+            8000
+        };
         return Ok((name.to_owned(), format!("http://127.0.0.1:{port}"), None));
     }
     Err(ConnectError::UnknownNetwork(name.to_owned()))
@@ -182,7 +192,10 @@ pub async fn connect(
     network: Network,
     identity: Arc<dyn Identity>,
 ) -> Result<Connection, ConnectError> {
-    let fail = |message: String| ConnectError::Client { url: network.url.clone(), message };
+    let fail = |message: String| ConnectError::Client {
+        url: network.url.clone(),
+        message,
+    };
     let caller = identity.sender().map_err(fail)?;
     let mut http = reqwest::Client::builder().timeout(Duration::from_secs(360));
     if is_loopback(&network.url) {
@@ -203,7 +216,11 @@ pub async fn connect(
             RemoteError::from_agent(e, caller, canister, "status", &network.url)
         })?,
     }
-    Ok(Connection { agent: Arc::new(agent), network, caller })
+    Ok(Connection {
+        agent: Arc::new(agent),
+        network,
+        caller,
+    })
 }
 
 #[cfg(test)]
@@ -212,23 +229,49 @@ mod tests {
 
     fn find(name: &str, key: Option<&str>) -> Result<Network, ConnectError> {
         let dir = tempfile::tempdir().expect("temporary directory");
-        find_network(name, key, &Project::discover(dir.path()).expect("empty project"))
+        find_network(
+            name,
+            key,
+            &Project::discover(dir.path()).expect("empty project"),
+        )
     }
 
     #[test]
     fn root_keys_are_fetched_from_this_computer_only() {
-        for url in ["http://127.0.0.1:1", "http://localhost:4943", "http://[::1]:9"] {
+        for url in [
+            "http://127.0.0.1:1",
+            "http://localhost:4943",
+            "http://[::1]:9",
+        ] {
             assert_eq!(find(url, None).expect("local").root_key, RootKey::Fetch);
         }
         for url in ["ic", "https://icp-api.io", "https://x.raw.icp0.io"] {
             assert_eq!(find(url, None).expect("mainnet").root_key, RootKey::Mainnet);
-            assert!(matches!(find(url, Some("fetch")), Err(ConnectError::FetchOnMainnet)));
+            assert!(matches!(
+                find(url, Some("fetch")),
+                Err(ConnectError::FetchOnMainnet)
+            ));
         }
         let other = "http://127.0.0.1.example.com";
-        assert!(matches!(find(other, None), Err(ConnectError::RootKeyNeeded(_))));
-        assert_eq!(find(other, Some("fetch")).expect("explicit").root_key, RootKey::Fetch);
-        assert!(matches!(find(other, Some("abcd")), Err(ConnectError::BadRootKey(_))));
-        assert!(matches!(find("nowhere", None), Err(ConnectError::UnknownNetwork(_))));
-        assert!(matches!(find("ftp://127.0.0.1", None), Err(ConnectError::BadUrl(_))));
+        assert!(matches!(
+            find(other, None),
+            Err(ConnectError::RootKeyNeeded(_))
+        ));
+        assert_eq!(
+            find(other, Some("fetch")).expect("explicit").root_key,
+            RootKey::Fetch
+        );
+        assert!(matches!(
+            find(other, Some("abcd")),
+            Err(ConnectError::BadRootKey(_))
+        ));
+        assert!(matches!(
+            find("nowhere", None),
+            Err(ConnectError::UnknownNetwork(_))
+        ));
+        assert!(matches!(
+            find("ftp://127.0.0.1", None),
+            Err(ConnectError::BadUrl(_))
+        ));
     }
 }

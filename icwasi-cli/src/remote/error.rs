@@ -261,7 +261,11 @@ impl RemoteError {
                     429 | 503 => transport(message, Sent::No),
                     500 | 502 | 504 => transport(message, Sent::Maybe),
                     400 if text.contains("ingress expiry") || text.contains("ingress_expiry") => {
-                        RemoteError::Clock { network, method, message: text }
+                        RemoteError::Clock {
+                            network,
+                            method,
+                            message: text,
+                        }
                     }
                     _ => RemoteError::Other { method, message },
                 }
@@ -273,15 +277,20 @@ impl RemoteError {
             | AgentError::MalformedSignature
             | AgentError::MalformedPublicKey
             | AgentError::TooManySignatures { .. }
-            | AgentError::CertificateHasTooManyDelegations) => {
-                RemoteError::NotTrusted { network, method, message: e.to_string() }
-            }
+            | AgentError::CertificateHasTooManyDelegations) => RemoteError::NotTrusted {
+                network,
+                method,
+                message: e.to_string(),
+            },
             AgentError::CertificateOutdated(_) => RemoteError::Clock {
                 network,
                 method,
                 message: "its certificate is older than allowed".to_owned(),
             },
-            e => RemoteError::Other { method, message: e.to_string() },
+            e => RemoteError::Other {
+                method,
+                message: e.to_string(),
+            },
         }
     }
 }
@@ -307,7 +316,13 @@ fn from_reject(
         code => {
             let transient = reject.reject_code == RejectCode::SysTransient;
             let code = code.map_or_else(|| format!("{:?}", reject.reject_code), str::to_owned);
-            RemoteError::Rejected { canister, method, code, message, transient }
+            RemoteError::Rejected {
+                canister,
+                method,
+                code,
+                message,
+                transient,
+            }
         }
     }
 }
@@ -375,10 +390,18 @@ pub fn describe(error: &AdminError) -> String {
             "{limit} uploads are open in the canister, which is its limit: \
              finish or abort some of them"
         ),
-        AdminError::ChunkOutOfRange { offset, length, size } => format!(
+        AdminError::ChunkOutOfRange {
+            offset,
+            length,
+            size,
+        } => format!(
             "chunk of {length} bytes at offset {offset} is outside of the file of {size} bytes"
         ),
-        AdminError::ChunkMisaligned { offset, length, align } => {
+        AdminError::ChunkMisaligned {
+            offset,
+            length,
+            align,
+        } => {
             format!("chunk of {length} bytes at offset {offset} is not aligned to {align} bytes")
         }
         AdminError::ChunkConflict { offset } => format!(

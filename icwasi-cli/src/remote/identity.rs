@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ic_agent::Identity;
-use ic_agent::identity::{
-    AnonymousIdentity, BasicIdentity, Prime256v1Identity, Secp256k1Identity,
-};
+use ic_agent::identity::{AnonymousIdentity, BasicIdentity, Prime256v1Identity, Secp256k1Identity};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -92,7 +90,10 @@ pub enum IdentityError {
 /// By default that is what icp or dfx have selected. If they have nothing that can be used and
 /// `local` says that the network is this computer's, a key for development is made and kept.
 pub fn load(choice: &Choice, project: &Project, local: bool) -> Result<Loaded, IdentityError> {
-    let plain = |identity| Loaded { identity, note: None };
+    let plain = |identity| Loaded {
+        identity,
+        note: None,
+    };
     match choice {
         Choice::Pem(path) => read_pem(path).map(plain),
         Choice::Named(name) => by_name(name, project).map(plain),
@@ -124,11 +125,18 @@ fn selected(project: &Project) -> Option<String> {
     let read = |path: PathBuf| -> Option<String> {
         let text = std::fs::read_to_string(path).ok()?;
         let value: Value = serde_json::from_str(&text).ok()?;
-        value.get("default").and_then(Value::as_str).map(str::to_owned)
+        value
+            .get("default")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
     };
     let icp = || icp_store().and_then(|d| read(d.join("identity_defaults.json")));
     let dfx = || dfx_config_dir().and_then(|d| read(d.join("identity.json")));
-    if dfx_first(project) { dfx().or_else(icp) } else { icp().or_else(dfx) }
+    if dfx_first(project) {
+        dfx().or_else(icp)
+    } else {
+        icp().or_else(dfx)
+    }
 }
 
 fn dfx_first(project: &Project) -> bool {
@@ -150,14 +158,21 @@ fn by_name(name: &str, project: &Project) -> Result<Arc<dyn Identity>, IdentityE
     if is_plain_name(name) {
         let icp = || stores[0].as_ref().and_then(|s| in_icp_store(s, name));
         let dfx = || stores[1].as_ref().and_then(|s| in_dfx_store(s, name));
-        let found = if dfx_first(project) { dfx().or_else(icp) } else { icp().or_else(dfx) };
+        let found = if dfx_first(project) {
+            dfx().or_else(icp)
+        } else {
+            icp().or_else(dfx)
+        };
         if let Some(result) = found {
             return read_pem(&result?);
         }
     }
     let looked = stores.iter().flatten().map(|s| s.display().to_string());
     let looked = looked.collect::<Vec<_>>().join(", ");
-    Err(IdentityError::Unknown { name: name.to_owned(), looked })
+    Err(IdentityError::Unknown {
+        name: name.to_owned(),
+        looked,
+    })
 }
 
 fn in_icp_store(store: &Path, name: &str) -> Option<Result<PathBuf, IdentityError>> {
@@ -172,13 +187,20 @@ fn in_icp_store(store: &Path, name: &str) -> Option<Result<PathBuf, IdentityErro
         ("pem", _) => "encrypted".to_owned(),
         (kind, _) => format!("kept by icp as {kind:?}"),
     };
-    Some(Err(IdentityError::Unsupported { name: name.to_owned(), kind }))
+    Some(Err(IdentityError::Unsupported {
+        name: name.to_owned(),
+        kind,
+    }))
 }
 
 fn in_dfx_store(store: &Path, name: &str) -> Option<Result<PathBuf, IdentityError>> {
     let dir = store.join(name);
-    let unsupported =
-        |kind: &str| Err(IdentityError::Unsupported { name: name.to_owned(), kind: kind.into() });
+    let unsupported = |kind: &str| {
+        Err(IdentityError::Unsupported {
+            name: name.to_owned(),
+            kind: kind.into(),
+        })
+    };
     if dir.join("identity.pem").is_file() {
         Some(Ok(dir.join("identity.pem")))
     } else if dir.join("identity.pem.encrypted").is_file() {
@@ -192,32 +214,48 @@ fn in_dfx_store(store: &Path, name: &str) -> Option<Result<PathBuf, IdentityErro
 
 /// Reads a private key: PKCS#8 or SEC1, Ed25519, secp256k1 or P-256.
 fn read_pem(path: &Path) -> Result<Arc<dyn Identity>, IdentityError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| IdentityError::Read { path: path.to_owned(), source })?;
-    let bad = |reason: String| IdentityError::BadPem { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|source| IdentityError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let bad = |reason: String| IdentityError::BadPem {
+        path: path.to_owned(),
+        reason,
+    };
     if text.contains("ENCRYPTED") {
         let name = path.display().to_string();
-        return Err(IdentityError::Unsupported { name, kind: "encrypted".to_owned() });
+        return Err(IdentityError::Unsupported {
+            name,
+            kind: "encrypted".to_owned(),
+        });
     }
     let der = match pem_body(&text, "EC PRIVATE KEY").or_else(|| pem_body(&text, "PRIVATE KEY")) {
         Some(body) => body.ok_or_else(|| bad("the base64 text is damaged".to_owned()))?,
         None => return Err(bad("expected a PEM block of type PRIVATE KEY".to_owned())),
     };
     // EC keys name their curve within the key or in a block before it.
-    let parameters = pem_body(&text, "EC PARAMETERS").flatten().unwrap_or_default();
+    let parameters = pem_body(&text, "EC PARAMETERS")
+        .flatten()
+        .unwrap_or_default();
     let names = |oid: &[u8]| {
         let holds = |bytes: &[u8]| bytes.windows(oid.len()).any(|w| w == oid);
         holds(&der) || holds(&parameters)
     };
     let failed = |e: ic_agent::identity::PemError| bad(e.to_string());
     if names(SECP256K1) {
-        Ok(Arc::new(Secp256k1Identity::from_pem(&text).map_err(failed)?))
+        Ok(Arc::new(
+            Secp256k1Identity::from_pem(&text).map_err(failed)?,
+        ))
     } else if names(PRIME256V1) {
-        Ok(Arc::new(Prime256v1Identity::from_pem(&text).map_err(failed)?))
+        Ok(Arc::new(
+            Prime256v1Identity::from_pem(&text).map_err(failed)?,
+        ))
     } else if names(ED25519) {
         Ok(Arc::new(BasicIdentity::from_pem(&text).map_err(failed)?))
     } else {
-        Err(bad("the key is neither Ed25519, secp256k1 nor P-256 (prime256v1)".to_owned()))
+        Err(bad(
+            "the key is neither Ed25519, secp256k1 nor P-256 (prime256v1)".to_owned(),
+        ))
     }
 }
 
@@ -237,7 +275,10 @@ fn pem_body(text: &str, label: &str) -> Option<Option<Vec<u8>>> {
 fn base64(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() * 3 / 4);
     let (mut bits, mut count) = (0u32, 0);
-    for c in text.bytes().filter(|c| !c.is_ascii_whitespace() && *c != b'=') {
+    for c in text
+        .bytes()
+        .filter(|c| !c.is_ascii_whitespace() && *c != b'=')
+    {
         let value = match c {
             b'A'..=b'Z' => c - b'A',
             b'a'..=b'z' => c - b'a' + 26,
@@ -278,7 +319,10 @@ fn development() -> Result<(Arc<dyn Identity>, Option<String>), IdentityError> {
             if source.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(e),
     }
-    let fail = |source| IdentityError::Write { path: path.clone(), source };
+    let fail = |source| IdentityError::Write {
+        path: path.clone(),
+        source,
+    };
     let dir = path.parent().expect("a joined path has a parent");
     std::fs::create_dir_all(dir).map_err(fail)?;
     let key = ic_ed25519::PrivateKey::generate();
@@ -305,7 +349,9 @@ mod tests {
 
     /// Keys made with openssl for this test alone.
     fn data(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/data")
+            .join(name)
     }
 
     #[test]
@@ -330,20 +376,36 @@ mod tests {
             ),
         ] {
             let identity = read_pem(&data(name)).expect(name);
-            assert_eq!(identity.sender().expect("has a sender").to_text(), principal, "{name}");
+            assert_eq!(
+                identity.sender().expect("has a sender").to_text(),
+                principal,
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn refuses_what_it_cannot_use() {
-        assert!(matches!(read_pem(&data("enc.pem")), Err(IdentityError::Unsupported { .. })));
-        assert!(matches!(read_pem(&data("p384.pem")), Err(IdentityError::BadPem { .. })));
-        assert!(matches!(read_pem(&data("none.pem")), Err(IdentityError::Read { .. })));
+        assert!(matches!(
+            read_pem(&data("enc.pem")),
+            Err(IdentityError::Unsupported { .. })
+        ));
+        assert!(matches!(
+            read_pem(&data("p384.pem")),
+            Err(IdentityError::BadPem { .. })
+        ));
+        assert!(matches!(
+            read_pem(&data("none.pem")),
+            Err(IdentityError::Read { .. })
+        ));
         let file = tempfile::NamedTempFile::new().expect("temporary file");
         let broken = "-----BEGIN PRIVATE KEY-----\n!!\n-----END PRIVATE KEY-----\n";
         for text in ["", "hello", broken, "-----BEGIN PRIVATE KEY-----\nAAAA\n"] {
             std::fs::write(file.path(), text).expect("write");
-            assert!(matches!(read_pem(file.path()), Err(IdentityError::BadPem { .. })), "{text}");
+            assert!(
+                matches!(read_pem(file.path()), Err(IdentityError::BadPem { .. })),
+                "{text}"
+            );
         }
     }
 
@@ -367,7 +429,9 @@ mod tests {
             "bob":{"kind":"pem","format":"pbes2"},
             "carol":{"kind":"keyring"}}}"#;
         std::fs::write(store.join("identity_list.json"), list).expect("write");
-        let path = in_icp_store(store, "alice").expect("listed").expect("plain");
+        let path = in_icp_store(store, "alice")
+            .expect("listed")
+            .expect("plain");
         assert!(path.ends_with("keys/alice.pem"));
         for name in ["bob", "carol"] {
             assert!(in_icp_store(store, name).expect("listed").is_err());

@@ -87,7 +87,12 @@ impl AgentAdmin {
     /// The admin interface of `canister` as seen by the agent's identity `caller`; `network` is
     /// the URL, for messages.
     pub fn new(agent: Arc<Agent>, canister: Principal, caller: Principal, network: String) -> Self {
-        AgentAdmin { agent, canister, caller, network }
+        AgentAdmin {
+            agent,
+            canister,
+            caller,
+            network,
+        }
     }
 
     /// The canister.
@@ -111,7 +116,10 @@ impl AgentAdmin {
     {
         let arg = encode(method, args)?;
         let call = self.agent.update(&self.canister, method).with_arg(arg);
-        let reply = call.call_and_wait().await.map_err(|e| self.error(e, method))?;
+        let reply = call
+            .call_and_wait()
+            .await
+            .map_err(|e| self.error(e, method))?;
         self.decode(method, &reply)
     }
 
@@ -125,10 +133,14 @@ impl AgentAdmin {
     {
         match candid::decode_one::<Result<T, AdminError>>(reply) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(AdminError::NotAuthorized)) => {
-                Err(RemoteError::NotAuthorized { caller: self.caller, canister: self.canister })
-            }
-            Ok(Err(error)) => Err(RemoteError::Admin { method: method.to_owned(), error }),
+            Ok(Err(AdminError::NotAuthorized)) => Err(RemoteError::NotAuthorized {
+                caller: self.caller,
+                canister: self.canister,
+            }),
+            Ok(Err(error)) => Err(RemoteError::Admin {
+                method: method.to_owned(),
+                error,
+            }),
             Err(e) => Err(RemoteError::Decode {
                 canister: self.canister,
                 method: method.to_owned(),
@@ -139,8 +151,10 @@ impl AgentAdmin {
 }
 
 fn encode(method: &str, args: impl ArgumentEncoder) -> Result<Vec<u8>, RemoteError> {
-    candid::encode_args(args)
-        .map_err(|e| RemoteError::Other { method: method.to_owned(), message: e.to_string() })
+    candid::encode_args(args).map_err(|e| RemoteError::Other {
+        method: method.to_owned(),
+        message: e.to_string(),
+    })
 }
 
 impl AdminApi for AgentAdmin {
@@ -175,7 +189,11 @@ impl AdminApi for AgentAdmin {
         offset: u64,
         data: &[u8],
     ) -> Result<(), RemoteError> {
-        self.update(methods::UPLOAD_CHUNK, (id, offset, serde_bytes::Bytes::new(data))).await
+        self.update(
+            methods::UPLOAD_CHUNK,
+            (id, offset, serde_bytes::Bytes::new(data)),
+        )
+        .await
     }
 
     async fn upload_commit(&self, id: UploadId) -> Result<Stat, RemoteError> {
@@ -195,6 +213,7 @@ impl AdminApi for AgentAdmin {
     }
 
     async fn rename(&self, source: &str, target: &str, overwrite: bool) -> Result<(), RemoteError> {
-        self.update(methods::RENAME, (source, target, overwrite)).await
+        self.update(methods::RENAME, (source, target, overwrite))
+            .await
     }
 }

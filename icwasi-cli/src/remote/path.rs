@@ -58,7 +58,10 @@ impl RemotePath {
             }
             if component.len() > MAX_NAME {
                 let length = component.len();
-                return Err(PathError::NameTooLong { path: text.to_owned(), length });
+                return Err(PathError::NameTooLong {
+                    path: text.to_owned(),
+                    length,
+                });
             }
             out.push('/');
             out.push_str(component);
@@ -66,7 +69,10 @@ impl RemotePath {
         if out.is_empty() {
             out.push('/');
         }
-        Ok(RemotePath { text: out, slash: text.is_empty() || text.ends_with('/') })
+        Ok(RemotePath {
+            text: out,
+            slash: text.is_empty() || text.ends_with('/'),
+        })
     }
 
     /// The path, beginning with a slash.
@@ -119,15 +125,19 @@ impl std::str::FromStr for CanisterPath {
     type Err = PathError;
 
     fn from_str(text: &str) -> Result<CanisterPath, PathError> {
-        let (canister, path) =
-            text.split_once(':').ok_or_else(|| PathError::NoCanister(text.to_owned()))?;
+        let (canister, path) = text
+            .split_once(':')
+            .ok_or_else(|| PathError::NoCanister(text.to_owned()))?;
         if canister.is_empty() {
             return Err(PathError::EmptyCanister(text.to_owned()));
         }
         if canister.contains('/') {
             return Err(PathError::NoCanister(text.to_owned()));
         }
-        Ok(CanisterPath { canister: canister.to_owned(), path: RemotePath::parse(path)? })
+        Ok(CanisterPath {
+            canister: canister.to_owned(),
+            path: RemotePath::parse(path)?,
+        })
     }
 }
 
@@ -153,7 +163,10 @@ mod tests {
         assert!(matches!(p("./b"), Err(PathError::Relative { .. })));
         assert!(matches!(p("/a\0"), Err(PathError::Nul(_))));
         assert!(p(&"x".repeat(255)).is_ok());
-        assert!(matches!(p(&"x".repeat(256)), Err(PathError::NameTooLong { .. })));
+        assert!(matches!(
+            p(&"x".repeat(256)),
+            Err(PathError::NameTooLong { .. })
+        ));
     }
 
     #[test]

@@ -66,7 +66,10 @@ impl<A: AdminApi> Retrying<A> {
         Fut: Future<Output = Result<T, RemoteError>> + Send,
         T: Send,
     {
-        call.retry(self.backoff()).when(is_repeatable).notify(note).await
+        call.retry(self.backoff())
+            .when(is_repeatable)
+            .notify(note)
+            .await
     }
 
     async fn repeat_unsent<T, Fut, F>(&self, call: F) -> Result<T, RemoteError>
@@ -124,7 +127,8 @@ impl<A: AdminApi> AdminApi for Retrying<A> {
         offset: u64,
         data: &[u8],
     ) -> Result<(), RemoteError> {
-        self.repeat(|| self.inner.upload_chunk(id, offset, data)).await
+        self.repeat(|| self.inner.upload_chunk(id, offset, data))
+            .await
     }
 
     async fn upload_commit(&self, id: UploadId) -> Result<Stat, RemoteError> {
@@ -149,10 +153,12 @@ impl<A: AdminApi> AdminApi for Retrying<A> {
     }
 
     async fn remove(&self, path: &str, recursive: bool) -> Result<Removed, RemoteError> {
-        self.repeat_unsent(|| self.inner.remove(path, recursive)).await
+        self.repeat_unsent(|| self.inner.remove(path, recursive))
+            .await
     }
 
     async fn rename(&self, source: &str, target: &str, overwrite: bool) -> Result<(), RemoteError> {
-        self.repeat_unsent(|| self.inner.rename(source, target, overwrite)).await
+        self.repeat_unsent(|| self.inner.rename(source, target, overwrite))
+            .await
     }
 }

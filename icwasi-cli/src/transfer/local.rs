@@ -26,7 +26,10 @@ impl Dir {
     pub(super) fn open(path: &Path) -> Result<Dir, TransferError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = fs::open(path, flags, Mode::empty()).map_err(|e| write_error(path, e))?;
-        Ok(Dir { fd, path: path.to_owned() })
+        Ok(Dir {
+            fd,
+            path: path.to_owned(),
+        })
     }
 
     /// Enters the directory `name`, created if it is missing. `name` has been checked.
@@ -68,7 +71,12 @@ impl Dir {
                 OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match fs::openat(&self.fd, &name, flags, Mode::from_raw_mode(0o666)) {
                 Ok(fd) => {
-                    return Ok(NewFile { dir: self, file: File::from(fd), name, kept: false });
+                    return Ok(NewFile {
+                        dir: self,
+                        file: File::from(fd),
+                        name,
+                        kept: false,
+                    });
                 }
                 Err(Errno::EXIST) => {}
                 Err(e) => return Err(write_error(&self.path.join(&name), e)),
@@ -89,14 +97,20 @@ impl NewFile<'_> {
     pub(super) fn write_at(&self, data: &[u8], offset: u64) -> Result<(), TransferError> {
         self.file
             .write_all_at(data, offset)
-            .map_err(|source| TransferError::WriteLocal { path: self.path(), source })
+            .map_err(|source| TransferError::WriteLocal {
+                path: self.path(),
+                source,
+            })
     }
 
     /// Forgets what was written.
     pub(super) fn clear(&self) -> Result<(), TransferError> {
         self.file
             .set_len(0)
-            .map_err(|source| TransferError::WriteLocal { path: self.path(), source })
+            .map_err(|source| TransferError::WriteLocal {
+                path: self.path(),
+                source,
+            })
     }
 
     fn path(&self) -> PathBuf {
@@ -118,7 +132,10 @@ impl NewFile<'_> {
             tv_sec: i64::try_from(modified / 1_000_000_000).unwrap_or(0),
             tv_nsec: (modified % 1_000_000_000) as _,
         };
-        let times = Timestamps { last_access: time, last_modification: time };
+        let times = Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
         fs::futimens(&self.file, &times).map_err(fail)?;
         fs::fsync(&self.file).map_err(fail)?;
         let dir = &self.dir.fd;
@@ -159,7 +176,10 @@ impl Drop for NewFile<'_> {
 }
 
 fn write_error(path: &Path, error: Errno) -> TransferError {
-    TransferError::WriteLocal { path: path.to_owned(), source: error.into() }
+    TransferError::WriteLocal {
+        path: path.to_owned(),
+        source: error.into(),
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +196,10 @@ mod tests {
         std::os::unix::fs::symlink(&outside, inside.join("d")).expect("symlink");
         std::os::unix::fs::symlink(outside.join("victim"), inside.join("f")).expect("symlink");
         let dir = Dir::open(&inside).expect("open");
-        assert!(matches!(dir.enter("d"), Err(TransferError::NotADirectory(_))));
+        assert!(matches!(
+            dir.enter("d"),
+            Err(TransferError::NotADirectory(_))
+        ));
         let put = |overwrite| {
             let file = dir.create().expect("create");
             file.write_at(b"new", 0).expect("write");
@@ -184,8 +207,14 @@ mod tests {
         };
         assert!(matches!(put(false), Err(TransferError::Exists { .. })));
         put(true).expect("replaces the link");
-        assert_eq!(std::fs::read_to_string(outside.join("victim")).expect("read"), "old");
-        assert_eq!(std::fs::read_to_string(inside.join("f")).expect("read"), "new");
+        assert_eq!(
+            std::fs::read_to_string(outside.join("victim")).expect("read"),
+            "old"
+        );
+        assert_eq!(
+            std::fs::read_to_string(inside.join("f")).expect("read"),
+            "new"
+        );
         let left = std::fs::read_dir(&inside).expect("list").count();
         assert_eq!(left, 2, "no temporary file is left");
     }

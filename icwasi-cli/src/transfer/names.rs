@@ -29,13 +29,23 @@ pub fn check_local_name(name: &str) -> Result<(), &'static str> {
     if name.ends_with(['.', ' ']) {
         return Err("it ends with a dot or a space, which Windows drops");
     }
-    let stem = name.split('.').next().unwrap_or(name).trim_end().to_ascii_uppercase();
-    let device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
-        || ["COM", "LPT"].iter().any(|d| {
-            let rest = stem.strip_prefix(d).unwrap_or("");
-            let mut digits = rest.chars();
-            matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
-        });
+    let stem = name
+        .split('.')
+        .next()
+        .unwrap_or(name)
+        .trim_end()
+        .to_ascii_uppercase();
+    let device = matches!(
+        stem.as_str(),
+        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$"
+    ) || ["COM", "LPT"].iter().any(|d| {
+        let rest = stem.strip_prefix(d).unwrap_or("");
+        let mut digits = rest.chars();
+        matches!(
+            (digits.next(), digits.next()),
+            (Some('0'..='9' | '¹' | '²' | '³'), None)
+        )
+    });
     if device {
         return Err("it names a device on Windows");
     }
@@ -50,13 +60,40 @@ mod tests {
     fn hostile_names_are_refused() {
         let long = "x".repeat(256);
         for name in [
-            "", ".", "..", "a/b", "/etc/passwd", "..\\x", "C:x", "a\0b", "a\nb", "\u{1b}[2J", "nul",
-            "NUL.txt", "com1", "LPT9.log", "aux .c", "COM²", "dot.", "space ", "a?b", "x:stream",
+            "",
+            ".",
+            "..",
+            "a/b",
+            "/etc/passwd",
+            "..\\x",
+            "C:x",
+            "a\0b",
+            "a\nb",
+            "\u{1b}[2J",
+            "nul",
+            "NUL.txt",
+            "com1",
+            "LPT9.log",
+            "aux .c",
+            "COM²",
+            "dot.",
+            "space ",
+            "a?b",
+            "x:stream",
             &long,
         ] {
             assert!(check_local_name(name).is_err(), "{name:?}");
         }
-        for name in ["a", ".hidden", "...x", "cities.db", "com10", "null", "ü ö.txt", "a b"] {
+        for name in [
+            "a",
+            ".hidden",
+            "...x",
+            "cities.db",
+            "com10",
+            "null",
+            "ü ö.txt",
+            "a b",
+        ] {
             assert_eq!(check_local_name(name), Ok(()), "{name:?}");
         }
     }

@@ -60,8 +60,22 @@ pub async fn pull<A: AdminApi, P: Progress + ?Sized>(
     if into {
         make_directory(target)?;
     }
+    let first = sources.first().map_or("/", RemotePath::as_str);
+    let info = api.info().await.map_err(TransferError::remote(first))?;
+    let step = u64::from(info.max_read).min(icwasi_types::limits::MAX_READ);
+    if step == 0 {
+        return Err(TransferError::BadLimits(
+            "reads of at most 0 bytes".to_owned(),
+        ));
+    }
     let slots = Semaphore::new(options.concurrency.max(1));
-    let pull = Pull { api, options, progress, slots };
+    let pull = Pull {
+        api,
+        options,
+        progress,
+        slots,
+        step,
+    };
     let mut done = Vec::new();
     for source in sources {
         let path = source.as_str();
@@ -101,17 +115,24 @@ pub async fn pull<A: AdminApi, P: Progress + ?Sized>(
 }
 
 fn make_directory(path: &Path) -> Result<(), TransferError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| TransferError::WriteLocal { path: path.to_owned(), source })
+    std::fs::create_dir_all(path).map_err(|source| TransferError::WriteLocal {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The directory and the name of a file that the user named.
 fn split(target: &Path) -> Result<(Dir, OsString), TransferError> {
     let Some(name) = target.file_name() else {
-        return Err(TransferError::NoName { path: target.to_owned() });
+        return Err(TransferError::NoName {
+            path: target.to_owned(),
+        });
     };
     let parent = target.parent().filter(|p| !p.as_os_str().is_empty());
-    Ok((Dir::open(parent.unwrap_or(Path::new(".")))?, name.to_owned()))
+    Ok((
+        Dir::open(parent.unwrap_or(Path::new(".")))?,
+        name.to_owned(),
+    ))
 }
 
 fn local_name(path: &RemotePath) -> Result<&str, TransferError> {
@@ -120,11 +141,13 @@ fn local_name(path: &RemotePath) -> Result<&str, TransferError> {
 }
 
 fn checked<'a>(name: &'a str, directory: &str) -> Result<&'a str, TransferError> {
-    check_local_name(name).map(|()| name).map_err(|reason| TransferError::HostileName {
-        directory: directory.to_owned(),
-        name: name.to_owned(),
-        reason,
-    })
+    check_local_name(name)
+        .map(|()| name)
+        .map_err(|reason| TransferError::HostileName {
+            directory: directory.to_owned(),
+            name: name.to_owned(),
+            reason,
+        })
 }
 
 struct Pull<'a, A, P: ?Sized> {
@@ -132,6 +155,8 @@ struct Pull<'a, A, P: ?Sized> {
     options: &'a PullOptions,
     progress: &'a P,
     slots: Semaphore,
+    /// Bytes of one read.
+    step: u64,
 }
 
 impl<A: AdminApi, P: Progress + ?Sized> Pull<'_, A, P> {
@@ -148,7 +173,10 @@ impl<A: AdminApi, P: Progress + ?Sized> Pull<'_, A, P> {
                 let method = methods::LIST.to_owned();
                 let message = format!("directories are nested more than {MAX_DEPTH} deep");
                 let source = RemoteError::BadReply { method, message };
-                return Err(TransferError::Remote { path: path.to_owned(), source });
+                return Err(TransferError::Remote {
+                    path: path.to_owned(),
+                    source,
+                });
             }
             let entries = list_all(self.api, path).await?;
             // All names are looked at before anything is written.
@@ -175,7 +203,8 @@ impl<A: AdminApi, P: Progress + ?Sized> Pull<'_, A, P> {
             let into = &dir;
             let files = files.into_iter().map(|entry| async move {
                 let remote = join(path, &entry.name);
-                self.file(&remote, into, OsStr::new(&entry.name), entry.stat).await
+                self.file(&remote, into, OsStr::new(&entry.name), entry.stat)
+                    .await
             });
             let files = stream::iter(files).buffer_unordered(self.options.concurrency.max(1));
             done.extend(files.try_collect::<Vec<_>>().await?);
@@ -204,7 +233,11 @@ impl<A: AdminApi, P: Progress + ?Sized> Pull<'_, A, P> {
         let file = dir.create()?;
         for attempt in 1..=ATTEMPTS {
             let same = self.content(path, &stat, &file, &*bar).await?;
-            let after = self.api.stat(path).await.map_err(TransferError::remote(path))?;
+            let after = self
+                .api
+                .stat(path)
+                .await
+                .map_err(TransferError::remote(path))?;
             if after.file_type != FileType::Regular {
                 return Err(TransferError::Special(path.to_owned()));
             }
@@ -213,14 +246,21 @@ impl<A: AdminApi, P: Progress + ?Sized> Pull<'_, A, P> {
                 // query reply is one node's word.
                 file.publish(name, stat.modified, self.options.overwrite)?;
                 bar.finish();
-                return Ok(Pulled { remote: path.to_owned(), local, size: stat.size });
+                return Ok(Pulled {
+                    remote: path.to_owned(),
+                    local,
+                    size: stat.size,
+                });
             }
             tracing::info!("{path} changed while it was read, attempt {attempt}");
             file.clear()?;
             bar.restart();
             stat = after;
         }
-        Err(TransferError::RemoteChanged { path: path.to_owned(), attempts: ATTEMPTS })
+        Err(TransferError::RemoteChanged {
+            path: path.to_owned(),
+            attempts: ATTEMPTS,
+        })
     }
 
     /// Fetches all bytes of the state `stat`; false if the file is not in that state any more.
@@ -231,8 +271,12 @@ impl<A: AdminApi, P: Progress + ?Sized> Pull<'_, A, P> {
         file: &super::local::NewFile<'_>,
         bar: &dyn FileProgress,
     ) -> Result<bool, TransferError> {
-        let pieces = pieces(0, stat.size).map(|(offset, length)| async move {
-            let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
+        let pieces = pieces(0, stat.size, self.step).map(|(offset, length)| async move {
+            let _slot = self
+                .slots
+                .acquire()
+                .await
+                .expect("the semaphore is never closed");
             let Some(data) = piece(self.api, path, offset, length, token(stat)).await? else {
                 return Ok::<_, TransferError>(false);
             };
@@ -263,8 +307,7 @@ fn token(stat: &Stat) -> Token {
 }
 
 /// The ranges to read, one by one: a size that is a lie costs no memory.
-fn pieces(start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
-    let step = icwasi_types::limits::MAX_READ;
+fn pieces(start: u64, end: u64, step: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut at = start;
     std::iter::from_fn(move || {
         let length = step.min(end.saturating_sub(at));
@@ -286,7 +329,10 @@ async fn piece<A: AdminApi>(
     while (data.len() as u64) < length {
         let at = offset + data.len() as u64;
         let rest = length - data.len() as u64;
-        let reply = api.read(path, at, rest).await.map_err(TransferError::remote(path))?;
+        let reply = api
+            .read(path, at, rest)
+            .await
+            .map_err(TransferError::remote(path))?;
         if (reply.size, reply.version) != expected {
             return Ok(None);
         }
@@ -321,34 +367,44 @@ pub async fn read_to<A: AdminApi>(
     output: &mut (dyn Write + Send),
     concurrency: usize,
 ) -> Result<u64, TransferError> {
-    let changed =
-        |attempts| TransferError::RemoteChanged { path: path.to_owned(), attempts };
+    let changed = |attempts| TransferError::RemoteChanged {
+        path: path.to_owned(),
+        attempts,
+    };
     let stat = api.stat(path).await.map_err(TransferError::remote(path))?;
     if stat.file_type == FileType::Directory {
         return Err(TransferError::IsDirectory(path.to_owned()));
     }
     for attempt in 1..=ATTEMPTS {
         let length = icwasi_types::limits::MAX_READ;
-        let first = api.read(path, 0, length).await.map_err(TransferError::remote(path))?;
+        let first = api
+            .read(path, 0, length)
+            .await
+            .map_err(TransferError::remote(path))?;
         let expected = (first.size, first.version);
         let got = first.data.len() as u64;
         if first.size > 0 {
             check_read(&first, length.min(first.size)).map_err(TransferError::remote(path))?;
         }
-        let rest = pieces(got, first.size);
+        let rest = pieces(got, first.size, length);
         let rest = rest.map(|(at, n)| piece(api, path, at, n, expected));
         let mut rest = stream::iter(rest).buffered(concurrency.max(1));
         let mut next = rest.try_next().await?;
         if matches!(next, Some(None)) && attempt < ATTEMPTS {
             continue;
         }
-        output.write_all(&first.data).map_err(TransferError::Output)?;
+        output
+            .write_all(&first.data)
+            .map_err(TransferError::Output)?;
         while let Some(data) = next {
             let data = data.ok_or_else(|| changed(attempt))?;
             output.write_all(&data).map_err(TransferError::Output)?;
             next = rest.try_next().await?;
         }
-        return output.flush().map(|()| first.size).map_err(TransferError::Output);
+        return output
+            .flush()
+            .map(|()| first.size)
+            .map_err(TransferError::Output);
     }
     Err(changed(ATTEMPTS))
 }

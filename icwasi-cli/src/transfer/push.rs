@@ -67,7 +67,10 @@ pub async fn push<A: AdminApi, P: Progress + ?Sized>(
     progress: &P,
 ) -> Result<Vec<Pushed>, TransferError> {
     let (jobs, directories) = plan(api, sources, target, options, progress).await?;
-    let info = api.info().await.map_err(TransferError::remote(target.as_str()))?;
+    let info = api
+        .info()
+        .await
+        .map_err(TransferError::remote(target.as_str()))?;
     let chunk = chunk_size(&info)?;
     for directory in &directories {
         let path = directory.as_str();
@@ -77,8 +80,13 @@ pub async fn push<A: AdminApi, P: Progress + ?Sized>(
         }
     }
     let slots = Semaphore::new(options.concurrency.max(1));
-    let pushes = jobs.iter().map(|job| push_file(api, job, chunk, options, &slots, progress));
-    stream::iter(pushes).buffer_unordered(FILES_AT_A_TIME).try_collect().await
+    let pushes = jobs
+        .iter()
+        .map(|job| push_file(api, job, chunk, options, &slots, progress));
+    stream::iter(pushes)
+        .buffer_unordered(FILES_AT_A_TIME)
+        .try_collect()
+        .await
 }
 
 /// Length of a chunk: as large as both sides can, a multiple of the alignment.
@@ -125,7 +133,11 @@ async fn plan<A: AdminApi, P: Progress + ?Sized>(
             };
             plan.directory(source, &root, progress)?;
         } else if metadata.is_file() {
-            let remote = if into { target.join(file_name(source)?)? } else { target.clone() };
+            let remote = if into {
+                target.join(file_name(source)?)?
+            } else {
+                target.clone()
+            };
             plan.file(source.clone(), remote, &metadata);
         } else {
             return Err(TransferError::Special(source.display().to_string()));
@@ -142,9 +154,12 @@ fn stands_for_content(path: &Path) -> bool {
 }
 
 fn file_name(path: &Path) -> Result<&str, TransferError> {
-    let name =
-        path.file_name().ok_or_else(|| TransferError::NoName { path: path.to_owned() })?;
-    name.to_str().ok_or_else(|| TransferError::NotUtf8 { path: path.to_owned() })
+    let name = path.file_name().ok_or_else(|| TransferError::NoName {
+        path: path.to_owned(),
+    })?;
+    name.to_str().ok_or_else(|| TransferError::NotUtf8 {
+        path: path.to_owned(),
+    })
 }
 
 #[derive(Default)]
@@ -167,7 +182,10 @@ impl Plan {
         remote: &RemotePath,
         progress: &P,
     ) -> Result<(), TransferError> {
-        let read = |source| TransferError::ReadLocal { path: local.to_owned(), source };
+        let read = |source| TransferError::ReadLocal {
+            path: local.to_owned(),
+            source,
+        };
         let entries: Result<Vec<_>, _> = std::fs::read_dir(local).map_err(read)?.collect();
         let mut entries = entries.map_err(read)?;
         entries.sort_by_key(std::fs::DirEntry::file_name);
@@ -181,7 +199,11 @@ impl Plan {
             } else if metadata.is_file() {
                 self.file(path, child, &metadata);
             } else {
-                let kind = if metadata.is_symlink() { "symbolic link" } else { "special file" };
+                let kind = if metadata.is_symlink() {
+                    "symbolic link"
+                } else {
+                    "special file"
+                };
                 progress.warn(&format!("skipped {}: {kind}", path.display()));
             }
         }
@@ -220,17 +242,29 @@ struct Source {
 
 impl Source {
     async fn open(path: &Path) -> Result<Source, TransferError> {
-        let read = |source| TransferError::ReadLocal { path: path.to_owned(), source };
+        let read = |source| TransferError::ReadLocal {
+            path: path.to_owned(),
+            source,
+        };
         let file = Arc::new(File::open(path).map_err(read)?);
         let metadata = file.metadata().map_err(read)?;
         if !metadata.is_file() {
             return Err(TransferError::Special(path.display().to_string()));
         }
-        let modified = metadata.modified().ok().and_then(|m| m.duration_since(UNIX_EPOCH).ok());
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|m| m.duration_since(UNIX_EPOCH).ok());
         let modified = modified.and_then(|m| u64::try_from(m.as_nanos()).ok());
         let stamp = Stamp::of(&metadata);
         let (hash, size) = hash_file(&file).await.map_err(read)?;
-        let source = Source { file, path: path.to_owned(), stamp, hash, modified };
+        let source = Source {
+            file,
+            path: path.to_owned(),
+            stamp,
+            hash,
+            modified,
+        };
         if size != stamp.size || source.touched()? {
             return Err(source.changed());
         }
@@ -244,11 +278,16 @@ impl Source {
     }
 
     fn changed(&self) -> TransferError {
-        TransferError::LocalChanged { path: self.path.clone() }
+        TransferError::LocalChanged {
+            path: self.path.clone(),
+        }
     }
 
     fn unreadable(&self, source: std::io::Error) -> TransferError {
-        TransferError::ReadLocal { path: self.path.clone(), source }
+        TransferError::ReadLocal {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     async fn read(&self, range: Range) -> Result<Vec<u8>, TransferError> {
@@ -267,7 +306,9 @@ impl Source {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(std::io::Error::other(e)))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|e| Err(std::io::Error::other(e)))
 }
 
 async fn hash_file(file: &Arc<File>) -> std::io::Result<(blake3::Hash, u64)> {
@@ -310,12 +351,22 @@ async fn push_file<A: AdminApi, P: Progress + ?Sized>(
         parents: true,
         modified: source.modified,
     };
-    let upload = api.upload_begin(&request).await.map_err(TransferError::remote(path))?;
+    let upload = api
+        .upload_begin(&request)
+        .await
+        .map_err(TransferError::remote(path))?;
     check_missing(&upload.missing, size).map_err(TransferError::remote(path))?;
     let to_send: u64 = upload.missing.iter().map(|r| r.length).sum();
     let bar = progress.file(path, size);
     bar.advance(size - to_send);
-    let send = SendChunks { api, source: &source, path, chunk, slots, options };
+    let send = SendChunks {
+        api,
+        source: &source,
+        path,
+        chunk,
+        slots,
+        options,
+    };
     let result = send.all(&upload, |n| bar.advance(n)).await;
     if let Err(error) = &result
         && is_spoiled(error)
@@ -327,7 +378,13 @@ async fn push_file<A: AdminApi, P: Progress + ?Sized>(
     let sent = result?;
     bar.finish();
     let hash = *source.hash.as_bytes();
-    Ok(Pushed { local: job.local.clone(), remote: path.to_owned(), size, sent, hash })
+    Ok(Pushed {
+        local: job.local.clone(),
+        remote: path.to_owned(),
+        size,
+        sent,
+        hash,
+    })
 }
 
 /// Whether resuming the upload would be pointless.
@@ -346,7 +403,10 @@ fn is_spoiled(error: &TransferError) -> bool {
 fn check_missing(missing: &[Range], size: u64) -> Result<(), RemoteError> {
     let mut end = 0;
     for range in missing {
-        let next = range.offset.checked_add(range.length).filter(|e| *e <= size);
+        let next = range
+            .offset
+            .checked_add(range.length)
+            .filter(|e| *e <= size);
         match next {
             Some(next) if range.offset >= end && range.length > 0 => end = next,
             _ => {
@@ -388,9 +448,10 @@ impl<A: AdminApi> SendChunks<'_, A> {
             }
             match self.api.upload_commit(upload.id).await {
                 Ok(_) => break,
-                Err(RemoteError::Admin { error: AdminError::UploadIncomplete { missing: m }, .. })
-                    if attempt < COMMIT_ATTEMPTS && !m.is_empty() =>
-                {
+                Err(RemoteError::Admin {
+                    error: AdminError::UploadIncomplete { missing: m },
+                    ..
+                }) if attempt < COMMIT_ATTEMPTS && !m.is_empty() => {
                     check_missing(&m, self.source.stamp.size)
                         .map_err(TransferError::remote(self.path))?;
                     missing = m;
@@ -422,10 +483,17 @@ impl<A: AdminApi> SendChunks<'_, A> {
         let chunks = missing.iter().flat_map(|range| {
             let end = range.offset + range.length;
             let starts = (range.offset..end).step_by(self.chunk as usize);
-            starts.map(move |offset| Range { offset, length: self.chunk.min(end - offset) })
+            starts.map(move |offset| Range {
+                offset,
+                length: self.chunk.min(end - offset),
+            })
         });
         let sends = chunks.map(|range| async move {
-            let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
+            let _slot = self
+                .slots
+                .acquire()
+                .await
+                .expect("the semaphore is never closed");
             let data = self.source.read(range).await?;
             self.api
                 .upload_chunk(id, range.offset, &data)

@@ -56,7 +56,10 @@ pub async fn list_all<A: AdminApi>(api: &A, path: &str) -> Result<Vec<Entry>, Tr
                 let message = "a page of a listing leads nowhere".to_owned();
                 let method = icwasi_types::methods::LIST.to_owned();
                 let source = RemoteError::BadReply { method, message };
-                return Err(TransferError::Remote { path: path.to_owned(), source });
+                return Err(TransferError::Remote {
+                    path: path.to_owned(),
+                    source,
+                });
             }
             Some(next) => cursor = Some(next),
         }

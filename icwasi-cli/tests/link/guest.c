@@ -31,4 +31,5 @@ __attribute__((export_name("canister_update fill"))) void fill(void) {
     for (size_t i = 0; i < sizeof zeros; i++)
         if (zeros[i]) { printf("not zero\n"); return; }
     printf("filled\n");
+    fflush(stdout);
 }

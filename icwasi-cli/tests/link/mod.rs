@@ -13,9 +13,17 @@ use wasmtime::{Caller, Config, Engine, Extern, Linker, Module, Store};
 pub fn standin() -> Vec<u8> {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
     let build = || {
-        let flags = ["-Clink-arg=--emit-relocs", "-Clink-arg=--import-memory", "-Clto=fat"];
+        let flags = [
+            "-Clink-arg=--emit-relocs",
+            "-Clink-arg=--import-memory",
+            "-Clto=fat",
+        ];
         let stack = ["-Clink-arg=-zstack-size=131072"];
-        rustc("standin.rs", "wasm32-unknown-unknown", &[&flags[..], &stack].concat())
+        rustc(
+            "standin.rs",
+            "wasm32-unknown-unknown",
+            &[&flags[..], &stack].concat(),
+        )
     };
     BUILT.get_or_init(build).clone()
 }
@@ -23,7 +31,9 @@ pub fn standin() -> Vec<u8> {
 /// `guest.rs` as a reactor.
 pub fn rust_guest() -> Vec<u8> {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
-    BUILT.get_or_init(|| rustc("guest.rs", "wasm32-wasip1", &[])).clone()
+    BUILT
+        .get_or_init(|| rustc("guest.rs", "wasm32-wasip1", &[]))
+        .clone()
 }
 
 /// `guest.c` as a reactor, built against Debian's wasi-libc.
@@ -31,7 +41,12 @@ pub fn c_guest() -> Vec<u8> {
     let out = tempfile::tempdir().expect("a directory");
     let file = out.path().join("guest.wasm");
     let status = Command::new("clang-22")
-        .args(["--target=wasm32-wasi", "-Wno-deprecated", "--sysroot=/usr", "--no-wasm-opt"])
+        .args([
+            "--target=wasm32-wasi",
+            "-Wno-deprecated",
+            "--sysroot=/usr",
+            "--no-wasm-opt",
+        ])
         .args(["-O2", "-mexec-model=reactor"])
         .arg(source("guest.c"))
         .arg("-o")
@@ -43,14 +58,23 @@ pub fn c_guest() -> Vec<u8> {
 }
 
 fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/link").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/link")
+        .join(name)
 }
 
 fn rustc(name: &str, target: &str, flags: &[&str]) -> Vec<u8> {
     let out = tempfile::tempdir().expect("a directory");
     let file = out.path().join("out.wasm");
     let status = Command::new("rustc")
-        .args(["--edition", "2024", "--crate-type", "cdylib", "--target", target])
+        .args([
+            "--edition",
+            "2024",
+            "--crate-type",
+            "cdylib",
+            "--target",
+            target,
+        ])
         .args(["-Copt-level=2", "-Cpanic=abort", "-Awarnings"])
         .args(flags)
         .arg(source(name))
@@ -64,7 +88,10 @@ fn rustc(name: &str, target: &str, flags: &[&str]) -> Vec<u8> {
 
 /// Options with the stand-in.
 pub fn options() -> LinkOptions {
-    LinkOptions { library: Some(standin()), ..LinkOptions::default() }
+    LinkOptions {
+        library: Some(standin()),
+        ..LinkOptions::default()
+    }
 }
 
 /// A running canister.
@@ -88,26 +115,43 @@ impl Canister {
             let memory = caller.get_export("memory").and_then(Extern::into_memory);
             let memory = memory.expect("guests export their memory");
             let bytes = &memory.data(&caller)[src as usize..][..size as usize];
-            sink.lock().expect("one thread").push(String::from_utf8_lossy(bytes).into_owned());
+            sink.lock()
+                .expect("one thread")
+                .push(String::from_utf8_lossy(bytes).into_owned());
         };
-        linker.func_wrap("ic0", "debug_print", print).expect("no other");
-        linker.func_wrap("ic0", "msg_arg_data_copy", |_: u32, _: u32, _: u32| {}).expect("one");
-        linker.define_unknown_imports_as_traps(&module).expect("functions only");
+        linker
+            .func_wrap("ic0", "debug_print", print)
+            .expect("no other");
+        linker
+            .func_wrap("ic0", "msg_arg_data_copy", |_: u32, _: u32, _: u32| {})
+            .expect("one");
+        linker
+            .define_unknown_imports_as_traps(&module)
+            .expect("functions only");
         let mut store = Store::new(&engine, ());
         let instance = linker.instantiate(&mut store, &module).expect("starts");
-        Canister { store, instance, log }
+        Canister {
+            store,
+            instance,
+            log,
+        }
     }
 
     /// Calls an entry point; returns what it printed.
     pub fn call(&mut self, export: &str) -> Result<String, wasmtime::Error> {
-        let function = self.instance.get_typed_func::<(), ()>(&mut self.store, export)?;
+        let function = self
+            .instance
+            .get_typed_func::<(), ()>(&mut self.store, export)?;
         function.call(&mut self.store, ())?;
         Ok(std::mem::take(&mut *self.log.lock().expect("one thread")).join("\n"))
     }
 
     /// Pages of its memory.
     pub fn pages(&mut self) -> u64 {
-        let memory = self.instance.get_memory(&mut self.store, "memory").expect("is exported");
+        let memory = self
+            .instance
+            .get_memory(&mut self.store, "memory")
+            .expect("is exported");
         memory.size(&self.store)
     }
 }
