@@ -19,7 +19,9 @@
 pub mod admin;
 mod config;
 pub mod env;
+pub mod format;
 pub mod fs;
+pub mod memory;
 #[cfg(all(feature = "module", target_arch = "wasm32", target_os = "unknown"))]
 mod module;
 pub mod runtime;
