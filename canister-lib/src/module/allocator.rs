@@ -28,7 +28,11 @@ unsafe impl dlmalloc::Allocator for Arena {
             return (ptr::null_mut(), 0, 0);
         }
         self.taken.set(true);
-        (ptr::with_exposed_provenance_mut(arena_start()), arena_size(), 0)
+        (
+            ptr::with_exposed_provenance_mut(arena_start()),
+            arena_size(),
+            0,
+        )
     }
 
     fn remap(&self, _: *mut u8, _: usize, _: usize, _: bool) -> *mut u8 {
@@ -65,7 +69,9 @@ unsafe impl Sync for ArenaAllocator {}
 
 #[global_allocator]
 static ALLOCATOR: ArenaAllocator =
-    ArenaAllocator(UnsafeCell::new(Dlmalloc::new_with_allocator(Arena { taken: Cell::new(false) })));
+    ArenaAllocator(UnsafeCell::new(Dlmalloc::new_with_allocator(Arena {
+        taken: Cell::new(false),
+    })));
 
 impl ArenaAllocator {
     /// Runs `f` on the allocator, and traps if it found no room.
@@ -83,12 +89,16 @@ impl ArenaAllocator {
 unsafe impl GlobalAlloc for ArenaAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's.
-        self.with(layout.size(), |a| unsafe { a.malloc(layout.size(), layout.align()) })
+        self.with(layout.size(), |a| unsafe {
+            a.malloc(layout.size(), layout.align())
+        })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's.
-        self.with(layout.size(), |a| unsafe { a.calloc(layout.size(), layout.align()) })
+        self.with(layout.size(), |a| unsafe {
+            a.calloc(layout.size(), layout.align())
+        })
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -98,7 +108,9 @@ unsafe impl GlobalAlloc for ArenaAllocator {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's.
-        self.with(size, |a| unsafe { a.realloc(pointer, layout.size(), layout.align(), size) })
+        self.with(size, |a| unsafe {
+            a.realloc(pointer, layout.size(), layout.align(), size)
+        })
     }
 }
 
