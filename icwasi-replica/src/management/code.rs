@@ -35,7 +35,9 @@ impl Call<'_> {
         module: &[u8],
         arg: &[u8],
     ) -> Result<(), UserError> {
-        let result = self.core.install_code(self.sender, id, mode(how), module, arg);
+        let result = self
+            .core
+            .install_code(self.sender, id, mode(how), module, arg);
         let stats = match &result {
             Ok(stats) => Some(stats.clone()),
             Err(error) => error.stats.clone(),
@@ -82,7 +84,9 @@ impl Call<'_> {
                 canister.chunk_store.insert(hash, arg.chunk);
             })?;
         }
-        Ok(types::ChunkHash { hash: hash.to_vec() })
+        Ok(types::ChunkHash {
+            hash: hash.to_vec(),
+        })
     }
 
     pub(super) fn clear_chunks(&mut self, arg: types::CanisterIdRecord) -> Result<(), UserError> {
@@ -98,7 +102,9 @@ impl Call<'_> {
         Ok(canister
             .chunk_store
             .keys()
-            .map(|hash| types::ChunkHash { hash: hash.to_vec() })
+            .map(|hash| types::ChunkHash {
+                hash: hash.to_vec(),
+            })
             .collect())
     }
 
@@ -149,6 +155,10 @@ impl Call<'_> {
 
     /// The canister `id`, if the sender controls it or is it.
     fn controlled_or_self(&self, id: &Principal) -> Result<&crate::core::Canister, UserError> {
-        if self.sender == *id { self.canister(id) } else { self.controlled(id) }
+        if self.sender == *id {
+            self.canister(id)
+        } else {
+            self.controlled(id)
+        }
     }
 }

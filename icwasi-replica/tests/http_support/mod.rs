@@ -1,15 +1,17 @@
 //! What the HTTP tests share: a replica, agents, a small canister.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use candid::Principal;
-use ic_agent::Agent;
+use candid::{CandidType, Principal};
 use ic_agent::identity::{AnonymousIdentity, BasicIdentity, Identity};
+use ic_agent::{Agent, AgentError};
 use ic_utils::interfaces::ManagementCanister;
 use icwasi_replica::{Replica, ReplicaOptions};
 
 /// A replica in this process, without a state directory.
 pub async fn replica() -> Replica {
-    Replica::start(ReplicaOptions::default()).await.expect("a free port on loopback exists")
+    Replica::start(ReplicaOptions::default())
+        .await
+        .expect("a free port on loopback exists")
 }
 
 /// An Ed25519 identity that depends on `n` alone.
@@ -24,7 +26,10 @@ pub async fn agent(url: &str, identity: impl Identity + 'static) -> Agent {
         .with_identity(identity)
         .build()
         .expect("the URL of a replica is valid");
-    agent.fetch_root_key().await.expect("the replica tells its root key");
+    agent
+        .fetch_root_key()
+        .await
+        .expect("the replica tells its root key");
     agent
 }
 
@@ -91,7 +96,10 @@ pub const COUNTER: &str = r#"(module
 
 /// Adds custom sections `icp:public note` and `icp:private secret` to a module.
 pub fn with_metadata(mut wasm: Vec<u8>) -> Vec<u8> {
-    for (name, content) in [("icp:public note", "hello"), ("icp:private secret", "hidden")] {
+    for (name, content) in [
+        ("icp:public note", "hello"),
+        ("icp:private secret", "hidden"),
+    ] {
         wasm.extend(custom_section(name, content.as_bytes()));
     }
     wasm
@@ -131,14 +139,39 @@ pub async fn install(agent: &Agent, wasm: &[u8]) -> Principal {
     id
 }
 
+/// Calls a method of the management canister for the canister `id`.
+pub async fn manage(
+    agent: &Agent,
+    id: Principal,
+    method: &str,
+    arg: &impl CandidType,
+) -> Result<Vec<u8>, AgentError> {
+    agent
+        .update(&Principal::management_canister(), method)
+        .with_effective_canister_id(id)
+        .with_arg(candid::encode_one(arg).expect("the types are candid's"))
+        .call_and_wait()
+        .await
+}
+
 /// `inc`, as a number.
 pub async fn inc(agent: &Agent, id: Principal) -> u32 {
-    let reply = agent.update(&id, "inc").with_arg([]).call_and_wait().await.expect("inc replies");
+    let reply = agent
+        .update(&id, "inc")
+        .with_arg([])
+        .call_and_wait()
+        .await
+        .expect("inc replies");
     u32::from_le_bytes(reply.try_into().expect("inc replies four bytes"))
 }
 
 /// `get`, as a number.
 pub async fn get(agent: &Agent, id: Principal) -> u32 {
-    let reply = agent.query(&id, "get").with_arg([]).call().await.expect("get replies");
+    let reply = agent
+        .query(&id, "get")
+        .with_arg([])
+        .call()
+        .await
+        .expect("get replies");
     u32::from_le_bytes(reply.try_into().expect("get replies four bytes"))
 }
