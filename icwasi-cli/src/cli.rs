@@ -86,6 +86,10 @@ pub struct GlobalOptions {
 /// What to do.
 #[derive(Subcommand)]
 pub enum Command {
+    /// Turn a WASI program into a canister module.
+    Link(commands::link::Args),
+    /// Explain what a module needs, and what the Internet Computer would refuse.
+    Check(commands::check::Args),
     /// Copy files and directories into a canister.
     Push(commands::push::Args),
     /// Copy files and directories out of a canister.

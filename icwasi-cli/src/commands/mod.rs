@@ -2,7 +2,9 @@
 
 pub mod call;
 pub mod cat;
+pub mod check;
 pub mod deploy;
+pub mod link;
 pub mod ls;
 mod markdown;
 pub mod mkdir;
@@ -68,6 +70,8 @@ pub async fn run(cli: Cli, printer: Printer) -> anyhow::Result<ExitStatus> {
 
 async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitStatus> {
     match command {
+        Command::Link(args) => link::run(args, context),
+        Command::Check(args) => check::run(args, context),
         Command::Push(args) => push::run(args, context).await,
         Command::Pull(args) => pull::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
@@ -197,6 +201,9 @@ pub fn kind_of(error: &anyhow::Error) -> &'static str {
         }
         if cause.is::<icwasi_cli::project::ProjectError>() {
             return "project";
+        }
+        if cause.is::<icwasi_cli::link::LinkError>() {
+            return "link";
         }
         if cause.is::<UsageError>() {
             return "usage";
