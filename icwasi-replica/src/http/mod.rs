@@ -1,0 +1,151 @@
+//! The IC's HTTP interface. One file per kind of request.
+
+pub mod cbor;
+
+mod call;
+mod query;
+mod read_state;
+mod status;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use candid::Principal;
+
+use crate::executor::{Executor, ExecutorError, Shared};
+use crate::ingress::envelope::EnvelopeError;
+
+/// Largest request body.
+pub const MAX_BODY_BYTES: usize = 5 << 20;
+
+/// What every handler has.
+#[derive(Clone)]
+pub struct AppState {
+    /// Keys, time, status of calls.
+    pub shared: Arc<Shared>,
+    /// Runs jobs on canisters.
+    pub executor: Executor,
+}
+
+/// All paths of the replica.
+pub fn router(state: AppState) -> Router {
+    Router::new()
+        .route("/api/v2/status", get(status::status))
+        .route("/api/v2/canister/{id}/call", post(call::call_async))
+        .route("/api/v3/canister/{id}/call", post(call::call_sync))
+        .route("/api/v4/canister/{id}/call", post(call::call_sync))
+        .route("/api/v2/canister/{id}/query", post(query::query))
+        .route("/api/v3/canister/{id}/query", post(query::query))
+        .route(
+            "/api/v2/canister/{id}/read_state",
+            post(read_state::canister),
+        )
+        .route(
+            "/api/v3/canister/{id}/read_state",
+            post(read_state::canister),
+        )
+        .route("/api/v2/subnet/{id}/read_state", post(read_state::subnet))
+        .route("/api/v3/subnet/{id}/read_state", post(read_state::subnet))
+        .layer(middleware::from_fn(cross_origin))
+        .with_state(state)
+}
+
+/// Lets pages from anywhere use the replica, as the IC does: requests authenticate themselves.
+async fn cross_origin(request: Request, next: Next) -> Response {
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, POST, HEAD, OPTIONS"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("accept, content-type, range, if-none-match"),
+    );
+    response
+}
+
+/// A request that is not served, with the status and the plain text that clients get.
+#[derive(Debug)]
+pub struct HttpError {
+    status: StatusCode,
+    text: String,
+}
+
+impl HttpError {
+    /// With any status.
+    pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+        }
+    }
+
+    /// 400.
+    pub fn bad_request(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// 403.
+    pub fn forbidden(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, text)
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        tracing::debug!("refused with {}: {}", self.status, self.text);
+        (self.status, self.text).into_response()
+    }
+}
+
+impl From<EnvelopeError> for HttpError {
+    fn from(error: EnvelopeError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<ExecutorError> for HttpError {
+    fn from(error: ExecutorError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+/// Reads a body of at most [`MAX_BODY_BYTES`].
+pub(crate) async fn read_body(body: Body) -> Result<Bytes, HttpError> {
+    axum::body::to_bytes(body, MAX_BODY_BYTES)
+        .await
+        .map_err(|error| {
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                if cause.to_string().contains("length limit exceeded") {
+                    return HttpError::new(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        format!("the request body is larger than {MAX_BODY_BYTES} bytes"),
+                    );
+                }
+                source = cause.source();
+            }
+            HttpError::bad_request(format!("the request body could not be read: {error}"))
+        })
+}
+
+/// Reads the id in a path.
+pub(crate) fn parse_id(text: &str) -> Result<Principal, HttpError> {
+    Principal::from_text(text)
+        .map_err(|error| HttpError::bad_request(format!("Invalid principal in the path: {error}")))
+}

@@ -1,0 +1,5 @@
+//! What comes in from outside: authentication of requests, expiry, and the status of calls.
+
+pub mod auth;
+pub mod envelope;
+pub mod history;

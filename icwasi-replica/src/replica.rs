@@ -1,0 +1,313 @@
+//! A running replica: executor thread and HTTP server.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use candid::Principal;
+use tokio::sync::watch;
+
+use crate::certificate::{KeyError, Keys, SecretKeys};
+use crate::clock::Clock;
+use crate::core::{Core, CoreConfig, CoreError, ExecutionStats, Limits};
+use crate::executor::{Executor, Shared, State};
+use crate::http::AppState;
+use crate::ingress::history::IngressHistory;
+use crate::management::{Hook, Management};
+use crate::persist::{self, RestoreError, StateDir, StateError, Store, StoreJournal};
+use crate::state_tree::{self, CanisterView};
+
+/// The counter in the first canister id that is given out; gives `bkyz2-fmaaa-aaaaa-qaaaq-cai`.
+const FIRST_CANISTER: u64 = 0x8000_0000_0010_0001;
+/// How long open connections may finish when the replica stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How a replica is started.
+#[derive(Debug, Clone)]
+pub struct ReplicaOptions {
+    /// Address to listen on; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Where the state is kept. Without it, nothing survives.
+    pub state_dir: Option<PathBuf>,
+    /// Where compiled modules are kept; defaults to `compiled/` in the state directory.
+    pub compile_cache: Option<PathBuf>,
+    /// Keys, randomness and the time that canisters see depend on nothing but the messages.
+    pub deterministic: bool,
+    /// Wait for the disk at every message, so that a power failure loses nothing either. Without
+    /// it only the process may die at any time.
+    pub sync: bool,
+    /// Limits and fees.
+    pub limits: Limits,
+}
+
+impl Default for ReplicaOptions {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            state_dir: None,
+            compile_cache: None,
+            deterministic: false,
+            sync: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why a replica did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address can't be used.
+    #[error("cannot listen on {address}: {source}; choose another port, or 0 for a free one")]
+    Bind {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The execution core.
+    #[error("the execution core did not start: {0}")]
+    Core(#[from] CoreError),
+    /// Keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The system has no randomness or no threads to give.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// A running replica. Dropping it without [`Replica::stop`] stops it as well, without waiting.
+pub struct Replica {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    executor: Executor,
+    thread: Option<JoinHandle<()>>,
+    server: Option<tokio::task::JoinHandle<()>>,
+    shutdown: watch::Sender<bool>,
+}
+
+impl Replica {
+    /// Starts a replica and returns when it answers requests.
+    pub async fn start(options: ReplicaOptions) -> Result<Self, StartError> {
+        let listener = tokio::net::TcpListener::bind(options.bind)
+            .await
+            .map_err(|source| StartError::Bind {
+                address: options.bind,
+                source,
+            })?;
+        let address = listener.local_addr()?;
+
+        let seed = if options.deterministic {
+            [0x1c; 32]
+        } else {
+            random_seed()?
+        };
+        let dir = options
+            .state_dir
+            .as_deref()
+            .map(StateDir::open)
+            .transpose()?;
+        let secrets = match &dir {
+            Some(dir) => dir.keys(seed)?,
+            None => SecretKeys::from_seed(seed),
+        };
+        let shared = Arc::new(Shared {
+            keys: Keys::new(&secrets)?,
+            clock: Clock::new(options.deterministic),
+            history: Mutex::new(IngressHistory::default()),
+            last_stats: Mutex::new(HashMap::new()),
+            updates: AtomicU64::new(0),
+            ingress_bytes: options.limits.ingress_bytes,
+        });
+
+        let (shutdown, mut stopping) = watch::channel(false);
+        let on_end = shutdown.clone();
+        let in_thread = shared.clone();
+        let rng_seed = if options.deterministic {
+            [0x2d; 32]
+        } else {
+            random_seed()?
+        };
+        let (executor, ready, thread) = Executor::spawn(
+            move || make_state(&options, dir, in_thread, rng_seed),
+            move || {
+                on_end.send_replace(true);
+            },
+        )?;
+        match ready.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(std::io::Error::other("the executor ended at once").into()),
+        }
+
+        let router = crate::http::router(AppState {
+            shared: shared.clone(),
+            executor: executor.clone(),
+        });
+        let server = tokio::spawn(async move {
+            let until = async move {
+                let _ = stopping.wait_for(|stop| *stop).await;
+            };
+            let served = axum::serve(listener, router)
+                .with_graceful_shutdown(until)
+                .await;
+            if let Err(error) = served {
+                tracing::error!("the HTTP server ended: {error}");
+            }
+        });
+        tracing::info!("replica listens on http://{address}");
+        Ok(Self {
+            address,
+            shared,
+            executor,
+            thread: Some(thread),
+            server: Some(server),
+            shutdown,
+        })
+    }
+
+    /// Where clients reach it, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The root public key, DER, 133 bytes.
+    pub fn root_key(&self) -> Vec<u8> {
+        self.shared.keys.root_der().to_vec()
+    }
+
+    /// Method and measurements of the last message that `canister` ran for a client (query or
+    /// update, install included). For benchmarks.
+    pub fn last_stats(&self, canister: Principal) -> Option<(String, ExecutionStats)> {
+        let table = self
+            .shared
+            .last_stats
+            .lock()
+            .unwrap_or_else(|e| e.into_inner());
+        table.get(&canister).cloned()
+    }
+
+    /// Waits until the replica ends by itself, which only a fault inside makes it do.
+    pub async fn wait_for_shutdown(&self) {
+        let mut stopping = self.shutdown.subscribe();
+        let _ = stopping.wait_for(|stop| *stop).await;
+    }
+
+    /// Finishes the messages that were accepted, then stops.
+    pub async fn stop(mut self) -> std::io::Result<()> {
+        self.shutdown.send_replace(true);
+        if let Some(mut server) = self.server.take()
+            && tokio::time::timeout(DRAIN, &mut server).await.is_err()
+        {
+            server.abort();
+        }
+        let executor = self.executor.clone();
+        if let Some(thread) = self.thread.take() {
+            let joined = tokio::task::spawn_blocking(move || {
+                executor.stop();
+                thread.join()
+            })
+            .await;
+            if !matches!(joined, Ok(Ok(()))) {
+                return Err(std::io::Error::other("the executor thread panicked"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.shutdown.send_replace(true);
+        if let Some(server) = self.server.take() {
+            server.abort();
+        }
+        // Not to block: the thread ends after the job it is at.
+        let executor = self.executor.clone();
+        if self.thread.take().is_some() {
+            std::thread::spawn(move || executor.stop());
+        }
+    }
+}
+
+impl From<RestoreError> for StartError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::State(error) => Self::State(error),
+            RestoreError::Core(error) => Self::Core(error),
+        }
+    }
+}
+
+fn random_seed() -> std::io::Result<[u8; 32]> {
+    use std::io::Read;
+    let mut seed = [0u8; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
+}
+
+/// Builds what the executor thread owns.
+fn make_state(
+    options: &ReplicaOptions,
+    dir: Option<StateDir>,
+    shared: Arc<Shared>,
+    rng_seed: [u8; 32],
+) -> Result<State, StartError> {
+    let compiled = dir.as_ref().map(|dir| dir.path("compiled"));
+    let mut first_canister = FIRST_CANISTER;
+    let mut store = None;
+    if let Some(dir) = dir {
+        let (opened, recovered) = Store::open(dir, shared.clone(), options.sync)?;
+        first_canister = first_canister.max(recovered.next_canister);
+        shared.clock.resume(recovered.now);
+        for (id, entry) in recovered.calls {
+            shared.history().restore(id, entry);
+        }
+        store = Some(Arc::new(Mutex::new(opened)));
+    }
+    let mut core = Core::new(CoreConfig {
+        limits: options.limits.clone(),
+        compile_cache: options.compile_cache.clone().or(compiled),
+        scratch_dir: None,
+        first_canister,
+    })?;
+    core.set_time(shared.clock.round_time());
+    if let Some(store) = &store {
+        core.set_journal(Box::new(StoreJournal(store.clone())));
+        persist::restore(store, &mut core)?;
+        persist::lock(store).checkpoint()?;
+    }
+    let management = Arc::new(Mutex::new(Management::new(rng_seed, store.clone())));
+    core.set_management(Box::new(Hook::new(management.clone())));
+    core.set_subnet(shared.keys.subnet_id(), shared.keys.root_der().to_vec());
+    let certifier = shared.clone();
+    core.set_data_certificate(Arc::new(move |id, data| {
+        let mut tree = state_tree::with_time(certifier.clock.now());
+        let view = CanisterView {
+            certified_data: Some(data.to_vec()),
+            ..CanisterView::default()
+        };
+        state_tree::add_canister(&mut tree, *id, Some(&view));
+        Some(certifier.keys.certify(tree.to_hash_tree()))
+    }));
+    core.set_print(Arc::new(|id, _time, text| {
+        tracing::info!(target: "canister", "[{id}] {}", String::from_utf8_lossy(text));
+    }));
+    Ok(State {
+        core,
+        management,
+        shared,
+        store,
+    })
+}
