@@ -47,8 +47,7 @@ fn image() -> Vec<u8> {
     }
     assert_eq!(fs.check(), []);
     let memory = fs.into_memory();
-    let image = memory.borrow().clone();
-    image
+    memory.borrow().to_vec()
 }
 
 /// Uses everything; results do not matter.
