@@ -204,7 +204,10 @@ impl Model {
         }
         let moves_dir = self.is_dir(source);
         let mut at = to_dir;
-        while moves_dir {
+        loop {
+            if !moves_dir {
+                break;
+            }
             if at == source {
                 return Err(FsError::Invalid);
             }
