@@ -264,6 +264,7 @@ fn make_state(
     shared: Arc<Shared>,
     rng_seed: [u8; 32],
 ) -> Result<State, StartError> {
+    let snapshots = dir.as_ref().map(|dir| dir.path("snapshots"));
     let compiled = dir.as_ref().map(|dir| dir.path("compiled"));
     let mut first_canister = FIRST_CANISTER;
     let mut store = None;
@@ -288,7 +289,7 @@ fn make_state(
         persist::restore(store, &mut core)?;
         persist::lock(store).checkpoint()?;
     }
-    let management = Arc::new(Mutex::new(Management::new(rng_seed, store.clone())));
+    let management = Arc::new(Mutex::new(Management::new(rng_seed, store.clone(), snapshots)?));
     core.set_management(Box::new(Hook::new(management.clone())));
     core.set_subnet(shared.keys.subnet_id(), shared.keys.root_der().to_vec());
     let certifier = shared.clone();
