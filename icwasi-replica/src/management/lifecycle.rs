@@ -130,8 +130,12 @@ impl Call<'_> {
             ));
         }
         self.core.delete_canister(&arg.canister_id)?;
-        let numbers: Vec<u64> =
-            self.management.snapshots.of(&arg.canister_id).map(|meta| meta.number).collect();
+        let numbers: Vec<u64> = self
+            .management
+            .snapshots
+            .of(&arg.canister_id)
+            .map(|meta| meta.number)
+            .collect();
         for number in numbers {
             self.management
                 .snapshots

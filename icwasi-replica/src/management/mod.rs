@@ -218,7 +218,9 @@ fn target(method: Method, arg: &[u8]) -> Result<Option<Principal>, String> {
         Method::InstallChunkedCode => {
             decode_raw::<ChunkedTarget>(arg).map(|arg| Some(arg.target_canister))
         }
-        Method::InstallCode => decode_raw::<code::InstallCode>(arg).map(|arg| Some(arg.canister_id)),
+        Method::InstallCode => {
+            decode_raw::<code::InstallCode>(arg).map(|arg| Some(arg.canister_id))
+        }
         Method::UploadSnapshotData => {
             #[derive(CandidType, serde::Deserialize)]
             struct Target {

@@ -125,7 +125,11 @@ impl SnapshotFiles {
                 }
             }
         }
-        Ok(Self { root, temporary, index })
+        Ok(Self {
+            root,
+            temporary,
+            index,
+        })
     }
 
     fn dir(&self, id: &Principal, number: u64) -> PathBuf {
@@ -134,7 +138,9 @@ impl SnapshotFiles {
 
     /// Snapshots of a canister, oldest first.
     pub fn of(&self, id: &Principal) -> impl Iterator<Item = &SnapshotMeta> {
-        self.index.range((*id, 0)..=(*id, u64::MAX)).map(|(_, meta)| meta)
+        self.index
+            .range((*id, 0)..=(*id, u64::MAX))
+            .map(|(_, meta)| meta)
     }
 
     /// One snapshot.
@@ -191,15 +197,24 @@ impl SnapshotFiles {
     /// Opens `module`, `heap`, `stable` or a chunk.
     pub fn file(&self, id: &Principal, number: u64, name: &str) -> io::Result<File> {
         let path = self.dir(id, number).join(name);
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
     }
 }
 
 /// Writes code, memories and chunks of a canister into `dir`. Zeros become holes.
 pub fn save_canister(canister: &Canister, module: &[u8], dir: &Path) -> io::Result<()> {
     fs::write(dir.join("module"), module)?;
-    copy(&dir.join("heap"), canister.heap_bytes(), |at, out| canister.heap_read(at, out))?;
-    copy(&dir.join("stable"), canister.stable_bytes(), |at, out| canister.stable_read(at, out))?;
+    copy(&dir.join("heap"), canister.heap_bytes(), |at, out| {
+        canister.heap_read(at, out)
+    })?;
+    copy(&dir.join("stable"), canister.stable_bytes(), |at, out| {
+        canister.stable_read(at, out)
+    })?;
     for (hash, bytes) in &canister.chunk_store {
         fs::write(dir.join(hex::encode(hash)), bytes)?;
     }

@@ -31,7 +31,11 @@ fn refused(text: impl Into<String>) -> UserError {
 
 impl Call<'_> {
     /// The snapshot that `id` names. It may belong to another canister than `canister`.
-    fn find(&self, canister: &Principal, id: &[u8]) -> Result<(Principal, SnapshotMeta), UserError> {
+    fn find(
+        &self,
+        canister: &Principal,
+        id: &[u8],
+    ) -> Result<(Principal, SnapshotMeta), UserError> {
         let missing = || {
             UserError::new(
                 ErrorCode::CanisterSnapshotNotFound,
@@ -44,7 +48,11 @@ impl Call<'_> {
         let (number, owner) = id.split_at_checked(8).ok_or_else(missing)?;
         let owner = Principal::try_from_slice(owner).map_err(|_| missing())?;
         let number = u64::from_be_bytes(number.try_into().expect("eight bytes"));
-        let meta = self.management.snapshots.get(&owner, number).ok_or_else(missing)?;
+        let meta = self
+            .management
+            .snapshots
+            .get(&owner, number)
+            .ok_or_else(missing)?;
         Ok((owner, meta.clone()))
     }
 
@@ -56,13 +64,20 @@ impl Call<'_> {
         }
         Err(UserError::new(
             ErrorCode::CanisterRejectedMessage,
-            format!("The snapshot {} does not belong to canister {canister}", hex::encode(id)),
+            format!(
+                "The snapshot {} does not belong to canister {canister}",
+                hex::encode(id)
+            ),
         ))
     }
 
     fn readable(&self, id: &Principal) -> Result<&Canister, UserError> {
         let canister = self.canister(id)?;
-        if visible(&canister.settings.snapshot_visibility, canister, &self.sender) {
+        if visible(
+            &canister.settings.snapshot_visibility,
+            canister,
+            &self.sender,
+        ) {
             return Ok(canister);
         }
         self.controlled(id)
@@ -87,9 +102,11 @@ impl Call<'_> {
 
     fn drop_replaced(&mut self, id: &Principal, number: Option<u64>) -> Result<(), UserError> {
         match number {
-            Some(number) => {
-                self.management.snapshots.remove(id, number).map_err(|error| disk_error(&error))
-            }
+            Some(number) => self
+                .management
+                .snapshots
+                .remove(id, number)
+                .map_err(|error| disk_error(&error)),
             None => Ok(()),
         }
     }
@@ -115,7 +132,11 @@ impl Call<'_> {
             taken_at: now,
             uploaded: false,
             version: canister.version,
-            globals: canister.globals().iter().map(|value| global_to_parts(*value)).collect(),
+            globals: canister
+                .globals()
+                .iter()
+                .map(|value| global_to_parts(*value))
+                .collect(),
             certified_data: ByteBuf::from(canister.certified_data.clone()),
             global_timer: canister.global_timer,
             module_bytes: module.len() as u64,
@@ -128,8 +149,10 @@ impl Call<'_> {
                 .collect(),
         };
         let total_size = meta.total();
-        let canister =
-            self.core.canister(&id).ok_or_else(|| UserError::not_found(&id))?;
+        let canister = self
+            .core
+            .canister(&id)
+            .ok_or_else(|| UserError::not_found(&id))?;
         self.management
             .snapshots
             .create(&id, meta, |dir| save_canister(canister, &module, dir))
@@ -159,7 +182,9 @@ impl Call<'_> {
         let disk = |error: io::Error| disk_error(&error);
         let open = |name: &str| self.management.snapshots.file(&owner, meta.number, name);
         let mut module = vec![0; usize::try_from(meta.module_bytes).unwrap_or(usize::MAX)];
-        open("module").and_then(|file| file.read_exact_at(&mut module, 0)).map_err(disk)?;
+        open("module")
+            .and_then(|file| file.read_exact_at(&mut module, 0))
+            .map_err(disk)?;
         let (heap, stable) = (open("heap").map_err(disk)?, open("stable").map_err(disk)?);
         let mut chunks = std::collections::BTreeMap::new();
         for (hash, bytes) in &meta.chunks {
@@ -169,8 +194,11 @@ impl Call<'_> {
                 .map_err(disk)?;
             chunks.insert(*hash, chunk);
         }
-        let globals: Vec<GlobalValue> =
-            meta.globals.iter().map(|parts| global_from_parts(*parts)).collect();
+        let globals: Vec<GlobalValue> = meta
+            .globals
+            .iter()
+            .map(|parts| global_from_parts(*parts))
+            .collect();
         let memory = SavedMemory {
             module: &module,
             globals: &globals,
@@ -179,7 +207,8 @@ impl Call<'_> {
             stable_bytes: meta.stable_bytes,
             stable: Some(&mut |at, out| stable.read_exact_at(out, at)),
         };
-        self.core.load_state(&id, memory, meta.certified_data.clone().into_vec())?;
+        self.core
+            .load_state(&id, memory, meta.certified_data.clone().into_vec())?;
         let (now, sender) = (self.core.time(), self.sender);
         self.change(&id, |canister| {
             canister.chunk_store = chunks;
@@ -248,7 +277,9 @@ impl Call<'_> {
             wasm_chunk_store: meta
                 .chunks
                 .iter()
-                .map(|(hash, _)| types::ChunkHash { hash: hash.to_vec() })
+                .map(|(hash, _)| types::ChunkHash {
+                    hash: hash.to_vec(),
+                })
                 .collect(),
             canister_version: meta.version,
             certified_data: meta.certified_data.into_vec(),
@@ -343,7 +374,9 @@ impl Call<'_> {
             })
             .map_err(|error| disk_error(&error))?;
         self.drop_replaced(&id, replaced)?;
-        Ok(types::UploadCanisterSnapshotMetadataResult { snapshot_id: snapshot_id(&id, number) })
+        Ok(types::UploadCanisterSnapshotMetadataResult {
+            snapshot_id: snapshot_id(&id, number),
+        })
     }
 
     pub(super) fn upload_snapshot(
@@ -392,7 +425,9 @@ impl Call<'_> {
 
 fn check_slice(offset: u64, size: u64, total: u64) -> Result<(), UserError> {
     if size > MAX_SLICE {
-        return Err(refused(format!("a slice has at most {MAX_SLICE} bytes, {size} were asked for")));
+        return Err(refused(format!(
+            "a slice has at most {MAX_SLICE} bytes, {size} were asked for"
+        )));
     }
     match offset.checked_add(size) {
         Some(end) if end <= total => Ok(()),
