@@ -1,9 +1,12 @@
 //! The file system's API on small cases whose outcome POSIX fixes.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use ic_stable_structures::{Memory, VectorMemory};
+use icwasi::format::superblock::{self, Superblock};
 use icwasi::fs::{FileType, FormatOptions, Fs, FsError, Ino, MountError};
+use icwasi::memory::faulty::{Faults, FaultyMemory};
 
 fn new_fs() -> Fs<VectorMemory> {
     let options = FormatOptions {
@@ -234,4 +237,70 @@ fn listing_survives_changes() {
         fs.unlink(root, format!("stay{i}").as_bytes()).unwrap();
     }
     assert_eq!(fs.check(), []);
+}
+
+#[test]
+fn other_versions() {
+    let fs = new_fs();
+    let root = fs.root();
+    let memory = fs.into_memory();
+    let mut bytes = vec![0; superblock::END];
+    memory.read(0, &mut bytes);
+    let mut sb = Superblock::decode(&bytes).unwrap();
+    sb.version = (1, 7);
+    memory.write(0, &sb.encode());
+    let mut fs = Fs::open(memory, &FormatOptions::default(), 5).unwrap();
+    assert_eq!(fs.usage().format, (1, 7));
+    assert_eq!(names(&mut fs, root), [".", ".."]);
+    assert_eq!(fs.create(root, b"f"), Err(FsError::ReadOnly));
+    assert_eq!(fs.set_quota(None), Err(FsError::ReadOnly));
+    assert_eq!(fs.set_times(root, None, Some(3)), Err(FsError::ReadOnly));
+    let memory = fs.into_memory();
+    sb.version = (2, 0);
+    memory.write(0, &sb.encode());
+    let before = memory.borrow().clone();
+    let error = Fs::open(memory.clone(), &FormatOptions::default(), 5).err();
+    assert_eq!(error, Some(MountError::UnknownMajor(2)));
+    assert!(*memory.borrow() == before);
+}
+
+#[test]
+fn times_follow_reads_and_changes() {
+    let mut fs = new_fs();
+    let root = fs.root();
+    let file = fs.create(root, b"f").unwrap();
+    let times = |fs: &mut Fs<VectorMemory>, ino| {
+        let stat = fs.stat(ino).unwrap();
+        (stat.atime, stat.mtime, stat.ctime)
+    };
+    fs.set_now(10);
+    fs.write(file, 0, b"x").unwrap();
+    assert_eq!(times(&mut fs, file), (1, 10, 10));
+    assert_eq!(times(&mut fs, root), (1, 1, 1));
+    fs.set_now(20);
+    fs.read(file, 0, &mut [0]).unwrap();
+    fs.set_now(30);
+    // Relatime: not again before the next change, or a day.
+    fs.read(file, 0, &mut [0]).unwrap();
+    assert_eq!(times(&mut fs, file), (20, 10, 10));
+    let version = fs.stat(file).unwrap().version;
+    fs.rename(root, b"f", root, b"g").unwrap();
+    assert_eq!(times(&mut fs, file), (20, 10, 30));
+    assert_eq!(times(&mut fs, root), (1, 30, 30));
+    assert!(fs.stat(file).unwrap().version > version);
+    fs.set_times(file, Some(5), None).unwrap();
+    assert_eq!(times(&mut fs, file), (5, 10, 30));
+    fs.set_now(24 * 3600 * 1_000_000_000 + 100);
+    fs.set_times(file, Some(50), Some(40)).unwrap();
+    fs.unlink(root, b"g").unwrap();
+    assert_eq!(fs.stat(file).err(), Some(FsError::BadInode));
+}
+
+#[test]
+fn format_without_room() {
+    let faults = Rc::new(Faults::default());
+    faults.max_pages.set(Some(0));
+    let memory = FaultyMemory::new(VectorMemory::default(), faults);
+    let error = Fs::open(memory, &FormatOptions::default(), 0).err();
+    assert_eq!(error, Some(MountError::NoSpace));
 }

@@ -230,6 +230,6 @@ pub fn valid_run(start: u32, len: u32, total: u32) -> bool {
     start >= FIRST_FREE
         && len > 0
         && end <= total
-        && start % GROUP_BLOCKS != 0
+        && !start.is_multiple_of(GROUP_BLOCKS)
         && start / GROUP_BLOCKS == (end - 1) / GROUP_BLOCKS
 }

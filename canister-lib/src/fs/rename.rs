@@ -27,6 +27,12 @@ impl<M: Memory> Fs<M> {
         check_name(to)?;
         self.reclaim_step();
         let result = self.rename_checked(from_dir, from, to_dir, to);
+        if result.is_err() {
+            // The walk up from `to_dir` cached it as it was before its pages were split.
+            for dir in [from_dir, to_dir] {
+                self.nodes.forget(dir.0 as u32);
+            }
+        }
         self.store.sync();
         result
     }
