@@ -141,7 +141,7 @@ impl Runtime {
 
     /// The file system and an open file, with one look-up; `None` if the descriptor is something
     /// else, which does not mount the file system.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open_file(&mut self, fd: u32) -> errno::Result<Option<OpenFile<'_>>> {
         if !self.fs_current {
             self.prepare_for_file(fd)?;

@@ -300,6 +300,13 @@ fn stdio_is_a_terminal_with_lines() {
     p.rt.leave();
     assert_eq!(p.printed().len(), 5, "nothing twice");
 
+    // A line that is too long comes in pieces, but no character is cut in two.
+    let long = format!("x{}", "ü".repeat(10_000));
+    p.write(1, long.as_bytes()).unwrap();
+    p.write(1, b"\n").unwrap();
+    let pieces = p.printed().split_off(5);
+    assert_eq!((pieces.len(), pieces.concat()), (3, long));
+
     p.rt.set_stdin(b"typed\n".to_vec());
     assert_eq!(p.read(0, 4).unwrap(), b"type");
     assert_eq!(p.read(0, 4).unwrap(), b"d\n");

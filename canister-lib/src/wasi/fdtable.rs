@@ -95,7 +95,7 @@ impl FdTable {
     }
 
     /// The descriptor, or `EBADF`.
-    #[inline]
+    #[inline(always)]
     pub fn get(&mut self, fd: u32) -> Result<&mut Descriptor> {
         if !self.ready {
             self.prepare();

@@ -2,7 +2,7 @@
 
 use crate::env::Env;
 
-/// A line without an end is printed when it is this long.
+/// A line without an end is printed in pieces of this length.
 const MAX_LINE: usize = 8 * 1024;
 
 /// An output stream, which keeps the line that is not complete yet.
@@ -31,10 +31,23 @@ impl Lines {
                 self.flush_line(env);
             }
         }
-        self.partial.extend_from_slice(rest);
-        if self.partial.len() >= MAX_LINE {
-            self.flush_line(env);
+        while self.partial.len() + rest.len() >= MAX_LINE {
+            let (now, after) = rest.split_at(MAX_LINE - self.partial.len());
+            rest = after;
+            self.partial.extend_from_slice(now);
+            self.flush_whole_characters(env);
         }
+        self.partial.extend_from_slice(rest);
+    }
+
+    /// Prints a line that has become too long, but keeps the beginning of a character.
+    fn flush_whole_characters(&mut self, env: &impl Env) {
+        let keep = match core::str::from_utf8(&self.partial) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.partial.len(),
+        };
+        print_line(&self.partial[..keep], env);
+        self.partial.drain(..keep);
     }
 
     /// Prints the incomplete line, if there is one.
