@@ -22,7 +22,10 @@ fn all_functions() -> Vec<u8> {
         ("fd_seek", "i32 i64 i32 i32".to_owned()),
         ("fd_write", i32s(4)),
         ("path_filestat_get", i32s(5)),
-        ("path_open", "i32 i32 i32 i32 i32 i64 i64 i32 i32".to_owned()),
+        (
+            "path_open",
+            "i32 i32 i32 i32 i32 i64 i64 i32 i32".to_owned(),
+        ),
         ("path_rename", i32s(6)),
         ("path_symlink", i32s(5)),
         ("poll_oneoff", i32s(4)),
@@ -44,7 +47,10 @@ fn all_functions() -> Vec<u8> {
 fn links_with_every_guest() {
     for guest in [all_functions(), rust_guest(), c_guest()] {
         for admin in [false, true] {
-            let options = LinkOptions { admin, ..LinkOptions::default() };
+            let options = LinkOptions {
+                admin,
+                ..LinkOptions::default()
+            };
             let start = Instant::now();
             let linked = link_module(&guest, &options).expect("links");
             println!(
@@ -55,7 +61,10 @@ fn links_with_every_guest() {
                 start.elapsed()
             );
             assert!(verify(&linked.module).problems.is_empty());
-            assert_eq!(linked.methods.iter().any(|m| m == "icwasi_upload_commit"), admin);
+            assert_eq!(
+                linked.methods.iter().any(|m| m == "icwasi_upload_commit"),
+                admin
+            );
         }
     }
 }
@@ -63,9 +72,18 @@ fn links_with_every_guest() {
 #[test]
 fn admin_code_is_left_out_without_admin() {
     let code = |admin| {
-        let options = LinkOptions { admin, ..LinkOptions::default() };
-        link_module(&all_functions(), &options).expect("links").figures.code_bytes
+        let options = LinkOptions {
+            admin,
+            ..LinkOptions::default()
+        };
+        link_module(&all_functions(), &options)
+            .expect("links")
+            .figures
+            .code_bytes
     };
     let (without, with) = (code(false), code(true));
-    assert!(without * 5 < with * 4, "{without} bytes of code without admin, {with} with it");
+    assert!(
+        without * 5 < with * 4,
+        "{without} bytes of code without admin, {with} with it"
+    );
 }
