@@ -120,6 +120,16 @@ pub struct Executor {
     jobs: SyncSender<Message>,
 }
 
+/// A thread that was started.
+pub struct Spawned<E> {
+    /// Sends jobs to it.
+    pub executor: Executor,
+    /// Tells whether the state could be built.
+    pub ready: oneshot::Receiver<Result<(), E>>,
+    /// To wait for its end.
+    pub thread: JoinHandle<()>,
+}
+
 enum Message {
     Job(Job),
     Stop,
@@ -131,7 +141,7 @@ impl Executor {
     pub fn spawn<E: Send + 'static>(
         make: impl FnOnce() -> Result<State, E> + Send + 'static,
         on_end: impl FnOnce() + Send + 'static,
-    ) -> std::io::Result<(Self, oneshot::Receiver<Result<(), E>>, JoinHandle<()>)> {
+    ) -> std::io::Result<Spawned<E>> {
         let (jobs, queue) = sync_channel(QUEUE);
         let (ready, is_ready) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -156,7 +166,7 @@ impl Executor {
                 }
                 on_end();
             })?;
-        Ok((Self { jobs }, is_ready, thread))
+        Ok(Spawned { executor: Self { jobs }, ready: is_ready, thread })
     }
 
     /// Queues `job` and waits for what it returns.

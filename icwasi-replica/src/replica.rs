@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::certificate::{KeyError, Keys, SecretKeys};
 use crate::clock::Clock;
 use crate::core::{Core, CoreConfig, CoreError, ExecutionStats, Limits};
-use crate::executor::{Executor, Shared, State};
+use crate::executor::{Executor, Shared, Spawned, State};
 use crate::http::AppState;
 use crate::ingress::history::IngressHistory;
 use crate::management::{Hook, Management};
@@ -134,7 +134,7 @@ impl Replica {
         } else {
             random_seed()?
         };
-        let (executor, ready, thread) = Executor::spawn(
+        let Spawned { executor, ready, thread } = Executor::spawn(
             move || make_state(&options, dir, in_thread, rng_seed),
             move || {
                 on_end.send_replace(true);

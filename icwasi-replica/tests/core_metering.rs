@@ -47,35 +47,104 @@ fn count(body: &str) -> u64 {
 fn straight_line_operators() {
     assert_eq!(count(""), ENTRY, "an empty function costs its entry");
     assert_eq!(count("nop nop"), ENTRY + 1 + 1);
-    assert_eq!(count("(drop (i32.add (i32.const 1) (i32.const 2)))"), ENTRY + 1 + 1 + 1 + 1);
-    assert_eq!(count("(drop (i64.div_u (i64.const 8) (i64.const 2)))"), ENTRY + 1 + 1 + 10 + 1);
-    assert_eq!(count("(drop (i32.rem_s (i32.const 8) (i32.const 3)))"), ENTRY + 1 + 1 + 10 + 1);
-    assert_eq!(count("(drop (f64.add (f64.const 1) (f64.const 2)))"), ENTRY + 1 + 1 + 2 + 1);
-    assert_eq!(count("(drop (f64.div (f64.const 1) (f64.const 2)))"), ENTRY + 1 + 1 + 5 + 1);
-    assert_eq!(count("(drop (f32.div (f32.const 1) (f32.const 2)))"), ENTRY + 1 + 1 + 3 + 1);
-    assert_eq!(count("(drop (f64.min (f64.const 1) (f64.const 2)))"), ENTRY + 1 + 1 + 18 + 1);
-    assert_eq!(count("(drop (f32.copysign (f32.const 1) (f32.const 2)))"), ENTRY + 2 + 2 + 1);
-    assert_eq!(count("(drop (f64.copysign (f64.const 1) (f64.const 2)))"), ENTRY + 2 + 3 + 1);
+    assert_eq!(
+        count("(drop (i32.add (i32.const 1) (i32.const 2)))"),
+        ENTRY + 1 + 1 + 1 + 1
+    );
+    assert_eq!(
+        count("(drop (i64.div_u (i64.const 8) (i64.const 2)))"),
+        ENTRY + 1 + 1 + 10 + 1
+    );
+    assert_eq!(
+        count("(drop (i32.rem_s (i32.const 8) (i32.const 3)))"),
+        ENTRY + 1 + 1 + 10 + 1
+    );
+    assert_eq!(
+        count("(drop (f64.add (f64.const 1) (f64.const 2)))"),
+        ENTRY + 1 + 1 + 2 + 1
+    );
+    assert_eq!(
+        count("(drop (f64.div (f64.const 1) (f64.const 2)))"),
+        ENTRY + 1 + 1 + 5 + 1
+    );
+    assert_eq!(
+        count("(drop (f32.div (f32.const 1) (f32.const 2)))"),
+        ENTRY + 1 + 1 + 3 + 1
+    );
+    assert_eq!(
+        count("(drop (f64.min (f64.const 1) (f64.const 2)))"),
+        ENTRY + 1 + 1 + 18 + 1
+    );
+    assert_eq!(
+        count("(drop (f32.copysign (f32.const 1) (f32.const 2)))"),
+        ENTRY + 2 + 2 + 1
+    );
+    assert_eq!(
+        count("(drop (f64.copysign (f64.const 1) (f64.const 2)))"),
+        ENTRY + 2 + 3 + 1
+    );
     assert_eq!(count("(drop (f64.sqrt (f64.const 4)))"), ENTRY + 1 + 8 + 1);
     assert_eq!(count("(drop (f32.sqrt (f32.const 4)))"), ENTRY + 1 + 5 + 1);
-    assert_eq!(count("(drop (f64.lt (f64.const 4) (f64.const 4)))"), ENTRY + 2 + 3 + 1);
+    assert_eq!(
+        count("(drop (f64.lt (f64.const 4) (f64.const 4)))"),
+        ENTRY + 2 + 3 + 1
+    );
     assert_eq!(count("(drop (f64.neg (f64.const 4)))"), ENTRY + 1 + 1 + 1);
-    assert_eq!(count("(drop (f64.convert_i32_s (i32.const 4)))"), ENTRY + 1 + 3 + 1);
-    assert_eq!(count("(drop (f32.convert_i64_u (i64.const 4)))"), ENTRY + 1 + 16 + 1);
-    assert_eq!(count("(drop (i32.trunc_f64_s (f64.const 4)))"), ENTRY + 1 + 20 + 1);
-    assert_eq!(count("(drop (i64.trunc_sat_f32_u (f32.const 4)))"), ENTRY + 1 + 20 + 1);
-    assert_eq!(count("(drop (f64.promote_f32 (f32.const 4)))"), ENTRY + 1 + 1 + 1);
-    assert_eq!(count("(drop (i32.wrap_i64 (i64.const 4)))"), ENTRY + 1 + 1 + 1);
-    assert_eq!(count("(drop (i64.extend_i32_u (i32.const 4)))"), ENTRY + 1 + 1 + 1);
-    assert_eq!(count("(drop (i32.extend8_s (i32.const 4)))"), ENTRY + 1 + 1 + 1);
+    assert_eq!(
+        count("(drop (f64.convert_i32_s (i32.const 4)))"),
+        ENTRY + 1 + 3 + 1
+    );
+    assert_eq!(
+        count("(drop (f32.convert_i64_u (i64.const 4)))"),
+        ENTRY + 1 + 16 + 1
+    );
+    assert_eq!(
+        count("(drop (i32.trunc_f64_s (f64.const 4)))"),
+        ENTRY + 1 + 20 + 1
+    );
+    assert_eq!(
+        count("(drop (i64.trunc_sat_f32_u (f32.const 4)))"),
+        ENTRY + 1 + 20 + 1
+    );
+    assert_eq!(
+        count("(drop (f64.promote_f32 (f32.const 4)))"),
+        ENTRY + 1 + 1 + 1
+    );
+    assert_eq!(
+        count("(drop (i32.wrap_i64 (i64.const 4)))"),
+        ENTRY + 1 + 1 + 1
+    );
+    assert_eq!(
+        count("(drop (i64.extend_i32_u (i32.const 4)))"),
+        ENTRY + 1 + 1 + 1
+    );
+    assert_eq!(
+        count("(drop (i32.extend8_s (i32.const 4)))"),
+        ENTRY + 1 + 1 + 1
+    );
     assert_eq!(count("(drop (i32.load (i32.const 4)))"), ENTRY + 1 + 1 + 1);
-    assert_eq!(count("(i64.store8 (i32.const 4) (i64.const 1))"), ENTRY + 1 + 1 + 1);
+    assert_eq!(
+        count("(i64.store8 (i32.const 4) (i64.const 1))"),
+        ENTRY + 1 + 1 + 1
+    );
     assert_eq!(count("(drop (memory.size))"), ENTRY + 20 + 1);
-    assert_eq!(count("(drop (memory.grow (i32.const 1)))"), ENTRY + 1 + 300 + 1);
-    assert_eq!(count("(drop (memory.grow (i32.const 9999)))"), ENTRY + 1 + 300 + 1);
+    assert_eq!(
+        count("(drop (memory.grow (i32.const 1)))"),
+        ENTRY + 1 + 300 + 1
+    );
+    assert_eq!(
+        count("(drop (memory.grow (i32.const 9999)))"),
+        ENTRY + 1 + 300 + 1
+    );
     assert_eq!(count("(drop (table.size $t))"), ENTRY + 100 + 1);
-    assert_eq!(count("(drop (table.get $t (i32.const 0)))"), ENTRY + 1 + 5 + 1);
-    assert_eq!(count("(drop (ref.is_null (ref.func $leaf)))"), ENTRY + 130 + 5 + 1);
+    assert_eq!(
+        count("(drop (table.get $t (i32.const 0)))"),
+        ENTRY + 1 + 5 + 1
+    );
+    assert_eq!(
+        count("(drop (ref.is_null (ref.func $leaf)))"),
+        ENTRY + 130 + 5 + 1
+    );
     assert_eq!(count("(drop (ref.null func))"), ENTRY + 1 + 1);
     assert_eq!(count("(global.set $g (global.get $g))"), ENTRY + 2 + 2);
     assert_eq!(
@@ -99,7 +168,10 @@ fn vector_operators() {
     let one = |op: &str| count(&format!("(drop ({op} {v}))")) - ENTRY - 1 - 1;
     let two = |op: &str| count(&format!("(drop ({op} {v} {v}))")) - ENTRY - 2 - 1;
     let shift = |op: &str| count(&format!("(drop ({op} {v} (i32.const 1)))")) - ENTRY - 2 - 1;
-    assert_eq!(two("i8x16.shuffle 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15"), 3);
+    assert_eq!(
+        two("i8x16.shuffle 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15"),
+        3
+    );
     assert_eq!(two("i32x4.add"), 1);
     assert_eq!(two("i32x4.mul"), 2);
     assert_eq!(two("i64x2.mul"), 4);
@@ -132,7 +204,10 @@ fn vector_operators() {
     assert_eq!(one("f32x4.convert_i32x4_u"), 4);
     assert_eq!(one("f32x4.convert_i32x4_s"), 1);
     assert_eq!(count("(drop (v128.load (i32.const 0)))"), ENTRY + 1 + 1 + 1);
-    assert_eq!(count(&format!("(v128.store8_lane 3 (i32.const 0) {v})")), ENTRY + 1 + 1 + 1);
+    assert_eq!(
+        count(&format!("(v128.store8_lane 3 (i32.const 0) {v})")),
+        ENTRY + 1 + 1 + 1
+    );
 }
 
 #[test]
@@ -143,11 +218,7 @@ fn loops_and_branches() {
         (call $reply)";
     assert_eq!(count(loops), (ENTRY + 1 + 1) + 10 * (4 + 1 + 2) + API);
     // if: condition and if | then part with else | after.
-    let branch = |c: u32| {
-        format!(
-            "(if (i32.const {c}) (then nop nop nop) (else nop)) nop"
-        )
-    };
+    let branch = |c: u32| format!("(if (i32.const {c}) (then nop nop nop) (else nop)) nop");
     assert_eq!(count(&branch(1)), (ENTRY + 1 + 2) + 3 + 1);
     assert_eq!(count(&branch(0)), (ENTRY + 1 + 2) + 1 + 1);
     // A taken branch skips what follows it in the block; what is before `end` is charged at the
@@ -159,9 +230,7 @@ fn loops_and_branches() {
     assert_eq!(count("(block nop) nop"), (ENTRY + 1) + 1);
     // br_table
     let table = |c: u32| {
-        format!(
-            "(block (block (block (br_table 0 1 2 (i32.const {c}))) nop nop (br 1)) nop) nop"
-        )
+        format!("(block (block (block (br_table 0 1 2 (i32.const {c}))) nop nop (br 1)) nop) nop")
     };
     assert_eq!(count(&table(0)), (ENTRY + 1 + 2) + (2 + 2) + 1);
     assert_eq!(count(&table(1)), (ENTRY + 1 + 2) + 1 + 1);
@@ -173,11 +242,20 @@ fn loops_and_branches() {
 #[test]
 fn calls() {
     assert_eq!(count("(call $leaf) nop"), (ENTRY + 5 + 1) + ENTRY);
-    assert_eq!(count("(call_indirect (i32.const 0)) nop"), (ENTRY + 1 + 10 + 1) + ENTRY);
+    assert_eq!(
+        count("(call_indirect (i32.const 0)) nop"),
+        (ENTRY + 1 + 10 + 1) + ENTRY
+    );
     let tail = "(func $tail (return_call $leaf) nop)";
-    assert_eq!(count_with(tail, "(call $tail)"), (ENTRY + 5) + (ENTRY + 3) + ENTRY);
+    assert_eq!(
+        count_with(tail, "(call $tail)"),
+        (ENTRY + 5) + (ENTRY + 3) + ENTRY
+    );
     let tail = "(func $tail (return_call_indirect (i32.const 0)))";
-    assert_eq!(count_with(tail, "(call $tail)"), (ENTRY + 5) + (ENTRY + 1 + 60) + ENTRY);
+    assert_eq!(
+        count_with(tail, "(call $tail)"),
+        (ENTRY + 5) + (ENTRY + 1 + 60) + ENTRY
+    );
     // Recursion: get, eqz, if | return, end | get const sub call
     let fac = "(func $r (param i32) (if (i32.eqz (local.get 0)) (then return))
         (call $r (i32.sub (local.get 0) (i32.const 1))))";
@@ -222,12 +300,22 @@ fn bulk_memory() {
 #[test]
 fn traps_are_charged_to_the_block() {
     // The whole block is charged when it is entered, wherever in it the trap is.
-    assert_eq!(count("(drop (i32.load (i32.const -8))) nop nop"), ENTRY + 1 + 1 + 1 + 2);
+    assert_eq!(
+        count("(drop (i32.load (i32.const -8))) nop nop"),
+        ENTRY + 1 + 1 + 1 + 2
+    );
     assert_eq!(count("nop unreachable nop nop"), ENTRY + 1 + 1);
     let div = "(drop (i32.div_u (i32.const 1) (i32.const 0))) (block nop) nop";
-    assert_eq!(count(div), (ENTRY + 1 + 1 + 10 + 1 + 1), "not what follows the end");
+    assert_eq!(
+        count(div),
+        (ENTRY + 1 + 1 + 10 + 1 + 1),
+        "not what follows the end"
+    );
     let inner = "(func $bad (drop (i32.load (i32.const -8))) nop)";
-    assert_eq!(count_with(inner, "(call $bad) nop"), (ENTRY + 5 + 1) + (ENTRY + 1 + 1 + 1 + 1));
+    assert_eq!(
+        count_with(inner, "(call $bad) nop"),
+        (ENTRY + 5 + 1) + (ENTRY + 1 + 1 + 1 + 1)
+    );
 }
 
 #[test]
@@ -238,7 +326,10 @@ fn system_api() {
         ENTRY + 2 + API + 100 * 50 + API
     );
     // debug_print of 10 bytes: 100 fixed, 2 and 50 per byte.
-    assert_eq!(count("(call $print (i32.const 0) (i32.const 10))"), ENTRY + 2 + 5 + 100 + 520);
+    assert_eq!(
+        count("(call $print (i32.const 0) (i32.const 10))"),
+        ENTRY + 2 + 5 + 100 + 520
+    );
     // trap: 500 fixed, the same, and 1 per byte.
     assert_eq!(
         count("(call $trap (i32.const 0) (i32.const 10))"),
@@ -269,7 +360,10 @@ fn stable_memory() {
         count(&format!("{grow} {}", write(0, 4096))),
         ENTRY + grown + 3 + 5_121
     );
-    assert_eq!(count(&format!("{grow} {}", read(0, 4))), ENTRY + grown + 3 + 29);
+    assert_eq!(
+        count(&format!("{grow} {}", read(0, 4))),
+        ENTRY + grown + 3 + 29
+    );
     // Across a page's edge: two pages. Again: none.
     assert_eq!(
         count(&format!("{grow} {} {}", write(4090, 10), write(4090, 12))),
@@ -283,7 +377,10 @@ fn stable_memory() {
     // No bytes: only the fixed charge, even beyond the end.
     assert_eq!(count(&write(1 << 40, 0)), ENTRY + call);
     // Out of bounds: the bytes are charged, the pages are not.
-    assert_eq!(count(&format!("{grow} {}", write(1 << 40, 50))), ENTRY + grown + call + 50);
+    assert_eq!(
+        count(&format!("{grow} {}", write(1 << 40, 50))),
+        ENTRY + grown + call + 50
+    );
     // The next message pays again for the same page.
     let text = format!(
         r#"(module
@@ -296,7 +393,10 @@ fn stable_memory() {
     );
     let (mut core, id) = with(&text);
     for _ in 0..2 {
-        assert_eq!(instructions(update(&mut core, &id, "m")), ENTRY + call + 8 + 1_000);
+        assert_eq!(
+            instructions(update(&mut core, &id, "m")),
+            ENTRY + call + 8 + 1_000
+        );
     }
 }
 
@@ -312,7 +412,10 @@ fn upload_sized_write() {
                 (call $write (i64.const 0) (i64.const 0) (i64.const 1900000))))"#,
     );
     // 5 + 20 + 1,900,000 + 464 pages.
-    assert_eq!(instructions(update(&mut core, &id, "m")), ENTRY + 3 + 2_364_025);
+    assert_eq!(
+        instructions(update(&mut core, &id, "m")),
+        ENTRY + 3 + 2_364_025
+    );
 }
 
 #[test]
@@ -337,9 +440,16 @@ fn performance_counter_in_mid_block() {
     // const; const call store; consts call call: all one block, then 200 for the call itself.
     let block = ENTRY + 1 + 1 + 5 + 1 + 2 + 5 + 5;
     assert_eq!(read("", ""), block + 200);
-    assert_eq!(read("nop", "nop nop"), block + 3 + 200, "what comes after counts already");
+    assert_eq!(
+        read("nop", "nop nop"),
+        block + 3 + 200,
+        "what comes after counts already"
+    );
     // Beyond the next boundary it does not.
-    assert_eq!(read("", "(block nop) nop nop"), ENTRY + 1 + 1 + 5 + 1 + 1 + 200);
+    assert_eq!(
+        read("", "(block nop) nop nop"),
+        ENTRY + 1 + 1 + 5 + 1 + 1 + 200
+    );
 }
 
 #[test]
@@ -350,8 +460,15 @@ fn instruction_limit() {
     );
     let e = query(&mut core, &id, "q").expect_err("it never ends");
     assert_eq!(e.code, ErrorCode::CanisterInstructionLimitExceeded);
-    assert_eq!(e.stats.as_ref().map(|s| s.instructions), Some(5_000_000_000));
-    assert!(e.message.contains("5000000000 instructions"), "{}", e.message);
+    assert_eq!(
+        e.stats.as_ref().map(|s| s.instructions),
+        Some(5_000_000_000)
+    );
+    assert!(
+        e.message.contains("5000000000 instructions"),
+        "{}",
+        e.message
+    );
 }
 
 /// A real `unreachable` after the counter went below zero in a block that is not checked is not
@@ -368,9 +485,18 @@ fn overdrawn_is_not_exhausted() {
         (func (export "canister_query bad") (block nop) nop nop nop nop unreachable)
         (func (export "canister_query out") (block nop) nop nop nop nop (loop)))"#;
     install(&mut core, &id, module).expect("installed");
-    assert_eq!(code(query(&mut core, &id, "ok")), ErrorCode::CanisterDidNotReply);
-    assert_eq!(code(query(&mut core, &id, "bad")), ErrorCode::CanisterTrapped);
-    assert_eq!(code(query(&mut core, &id, "out")), ErrorCode::CanisterInstructionLimitExceeded);
+    assert_eq!(
+        code(query(&mut core, &id, "ok")),
+        ErrorCode::CanisterDidNotReply
+    );
+    assert_eq!(
+        code(query(&mut core, &id, "bad")),
+        ErrorCode::CanisterTrapped
+    );
+    assert_eq!(
+        code(query(&mut core, &id, "out")),
+        ErrorCode::CanisterInstructionLimitExceeded
+    );
 }
 
 #[test]
@@ -383,7 +509,11 @@ fn compiling_is_charged() {
     assert_eq!(stats.instructions, stats.compile_instructions);
     let second = create(&mut core);
     let stats = install(&mut core, &second, module).expect("installed");
-    assert_eq!(stats.compile_instructions, 60 * (2 + 10 + 2), "the module was compiled before");
+    assert_eq!(
+        stats.compile_instructions,
+        60 * (2 + 10 + 2),
+        "the module was compiled before"
+    );
 }
 
 /// NaN bits are the same everywhere.
@@ -402,4 +532,24 @@ fn nans_are_canonical() {
     let reply = query(&mut core, &id, "q").expect("replied").reply;
     let nan = 0x7ff8_0000_0000_0000u64.to_le_bytes();
     assert_eq!(reply, [nan, nan].concat());
+}
+
+/// Each hook of an upgrade pays for the pages it dirties, also when one before it did.
+#[test]
+fn hooks_pay_for_their_own_pages() {
+    let module = |hook: &str| {
+        format!(
+            r#"(module
+                (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+                (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
+                (memory 1)
+                (func (export "canister_init") (drop (call $grow (i64.const 1))))
+                (func (export "canister_{hook}")
+                    (call $write (i64.const 0) (i64.const 0) (i64.const 8))))"#
+        )
+    };
+    let (mut core, id) = with(&module("pre_upgrade"));
+    let stats = upgrade(&mut core, &id, &module("post_upgrade")).expect("upgraded");
+    let one = ENTRY + 3 + 5 + 20 + 8 + 1_000;
+    assert_eq!(stats.instructions - stats.compile_instructions, 2 * one);
 }

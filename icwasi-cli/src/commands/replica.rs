@@ -145,7 +145,8 @@ async fn serve(
     let guard = local_replica::acquire(&state_dir)?;
     let options = ReplicaOptions {
         bind: SocketAddr::new(args.bind, args.port),
-        state_dir: Some(state_dir),
+        // A directory of its own: beside it are our lock, record and log.
+        state_dir: Some(state_dir.join("state")),
         ..ReplicaOptions::default()
     };
     let replica = Replica::start(options).await?;

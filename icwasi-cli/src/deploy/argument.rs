@@ -115,10 +115,9 @@ pub fn decode_reply(
 ) -> Result<String, ArgumentError> {
     if let Some(service) = service
         && let Some(function) = service.method(method)
+        && let Ok(args) = IDLArgs::from_bytes_with_types(reply, &service.env, &function.rets)
     {
-        if let Ok(args) = IDLArgs::from_bytes_with_types(reply, &service.env, &function.rets) {
-            return Ok(args.to_string());
-        }
+        return Ok(args.to_string());
     }
     let args = IDLArgs::from_bytes(reply).map_err(|e| ArgumentError::Reply(e.to_string()))?;
     Ok(args.to_string())

@@ -63,14 +63,11 @@ async fn wait_until_ready(
         {
             return Ok(record);
         }
-        match child.try_wait() {
-            Ok(Some(status)) => {
-                return Err(LocalReplicaError::Died {
-                    status,
-                    log: tail(log),
-                });
-            }
-            Ok(None) | Err(_) => {}
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(LocalReplicaError::Died {
+                status,
+                log: tail(log),
+            });
         }
         if start.elapsed() > Duration::from_secs(READY_SECONDS) {
             // It is our own child: its id can't have been reused while we have not waited for it.

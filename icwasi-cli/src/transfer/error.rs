@@ -15,7 +15,7 @@ pub enum TransferError {
         /// Path in the canister.
         path: String,
         /// Why.
-        source: RemoteError,
+        source: Box<RemoteError>,
     },
     /// A path in the canister is not possible.
     #[error(transparent)]
@@ -43,7 +43,7 @@ pub enum TransferError {
         path: PathBuf,
     },
     /// A directory without `-r`.
-    #[error("{0} is a directory: use -r to transfer it with all it holds")]
+    #[error("{0} is a directory: use -r for it and all it holds")]
     IsDirectory(String),
     /// Neither a file nor a directory.
     #[error("{0} is neither a regular file nor a directory")]
@@ -102,7 +102,7 @@ impl TransferError {
     pub(super) fn remote(path: &str) -> impl FnOnce(RemoteError) -> TransferError {
         let path = path.to_owned();
         move |source| {
-            // Errors of the file system name the path themselves.
+            let source = Box::new(source);
             TransferError::Remote { path, source }
         }
     }

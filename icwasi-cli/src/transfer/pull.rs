@@ -172,7 +172,7 @@ impl<A: AdminApi, P: Progress + ?Sized> Pull<'_, A, P> {
             if depth > MAX_DEPTH {
                 let method = methods::LIST.to_owned();
                 let message = format!("directories are nested more than {MAX_DEPTH} deep");
-                let source = RemoteError::BadReply { method, message };
+                let source = Box::new(RemoteError::BadReply { method, message });
                 return Err(TransferError::Remote {
                     path: path.to_owned(),
                     source,

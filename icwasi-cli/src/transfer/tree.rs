@@ -55,7 +55,7 @@ pub async fn list_all<A: AdminApi>(api: &A, path: &str) -> Result<Vec<Entry>, Tr
             Some(next) if empty || Some(next) == cursor => {
                 let message = "a page of a listing leads nowhere".to_owned();
                 let method = icwasi_types::methods::LIST.to_owned();
-                let source = RemoteError::BadReply { method, message };
+                let source = Box::new(RemoteError::BadReply { method, message });
                 return Err(TransferError::Remote {
                     path: path.to_owned(),
                     source,

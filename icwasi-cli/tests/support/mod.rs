@@ -394,7 +394,7 @@ impl AdminApi for Double {
                     size,
                 });
             }
-            if offset % ALIGN != 0 || (length % ALIGN != 0 && end != size) {
+            if !offset.is_multiple_of(ALIGN) || (!length.is_multiple_of(ALIGN) && end != size) {
                 return Err(AdminError::ChunkMisaligned {
                     offset,
                     length,

@@ -105,8 +105,15 @@ const LOG_RECORD_OVERHEAD: usize = 24;
 impl CanisterLog {
     /// A log that was saved.
     pub fn restore(next_idx: u64, records: Vec<LogRecord>) -> Self {
-        let used = records.iter().map(|r| r.content.len() + LOG_RECORD_OVERHEAD).sum();
-        CanisterLog { records: records.into(), next_idx, used }
+        let used = records
+            .iter()
+            .map(|r| r.content.len() + LOG_RECORD_OVERHEAD)
+            .sum();
+        CanisterLog {
+            records: records.into(),
+            next_idx,
+            used,
+        }
     }
 
     /// Adds a line, cut to `capacity` bytes, and drops the oldest that no longer fit.
@@ -119,7 +126,11 @@ impl CanisterLog {
         }
         content.truncate(room);
         self.used += content.len() + LOG_RECORD_OVERHEAD;
-        self.records.push_back(LogRecord { idx, timestamp_nanos, content });
+        self.records.push_back(LogRecord {
+            idx,
+            timestamp_nanos,
+            content,
+        });
         self.shrink(capacity);
     }
 
@@ -234,6 +245,8 @@ pub struct Canister {
     pub installed_at: Option<u64>,
     /// `global_timer_set`; 0 is off.
     pub global_timer: u64,
+    /// `canister_on_low_wasm_memory` ran and memory is still low.
+    pub(super) low_memory_seen: bool,
     /// What it runs.
     pub(super) code: Option<Code>,
     /// Its heap, if the code has one.
@@ -273,6 +286,7 @@ impl Canister {
             created_at: now,
             installed_at: None,
             global_timer: 0,
+            low_memory_seen: false,
             code: None,
             heap: None,
             globals: Vec::new(),
@@ -313,7 +327,9 @@ impl Canister {
 
     /// Copies from the heap; `false` if the range is not within it.
     pub fn heap_read(&self, offset: u64, out: &mut [u8]) -> bool {
-        self.heap.as_ref().is_some_and(|heap| heap.read(offset, out))
+        self.heap
+            .as_ref()
+            .is_some_and(|heap| heap.read(offset, out))
     }
 
     /// Copies from stable memory; `false` if the range is not within it.
@@ -324,6 +340,13 @@ impl Canister {
     /// Mutable globals, in the order of the module.
     pub fn globals(&self) -> &[GlobalValue] {
         &self.globals
+    }
+
+    /// Whether less than `wasm_memory_threshold` is left below `wasm_memory_limit`.
+    pub(super) fn is_low_on_memory(&self) -> bool {
+        let s = &self.settings;
+        s.wasm_memory_limit != 0
+            && s.wasm_memory_limit.saturating_sub(self.heap_bytes()) < s.wasm_memory_threshold
     }
 
     /// Whether `principal` is a controller.

@@ -130,9 +130,17 @@ impl WasmEngine {
             )
         };
         let instrumented = instrument(wasm).map_err(|e| internal(e.to_string()))?;
-        let module = self.load(&instrumented, &hash).map_err(|e| internal(format!("{e:#}")))?;
-        let linker = if info.wasm64 { &self.linker64 } else { &self.linker32 };
-        let pre = linker.instantiate_pre(&module).map_err(|e| internal(format!("{e:#}")))?;
+        let module = self
+            .load(&instrumented, &hash)
+            .map_err(|e| internal(format!("{e:#}")))?;
+        let linker = if info.wasm64 {
+            &self.linker64
+        } else {
+            &self.linker32
+        };
+        let pre = linker
+            .instantiate_pre(&module)
+            .map_err(|e| internal(format!("{e:#}")))?;
         let compiled = Arc::new(CompiledModule {
             info,
             pre,
@@ -141,7 +149,9 @@ impl WasmEngine {
                 .iter()
                 .map(|(offset, range)| (*offset, wasm[range.clone()].into()))
                 .collect(),
-            memory_bytes: instrumented.memory.map(|(min, _)| min * super::limits::WASM_PAGE),
+            memory_bytes: instrumented
+                .memory
+                .map(|(min, _)| min * super::limits::WASM_PAGE),
             mutable_globals: instrumented.mutable_globals,
             single_use: instrumented.drops_data,
             charged_operators: instrumented.charged_operators,
@@ -156,7 +166,10 @@ impl WasmEngine {
         let Some(dir) = &self.cache_dir else {
             return wasmtime::Module::new(&self.engine, &module.wasm);
         };
-        let path = dir.join(format!("{}-{TABLE_VERSION}-{CACHE_VERSION}.cwasm", hex::encode(hash)));
+        let path = dir.join(format!(
+            "{}-{TABLE_VERSION}-{CACHE_VERSION}.cwasm",
+            hex::encode(hash)
+        ));
         if is_private(dir) && path.is_file() {
             // SAFETY: the directory belongs to this user and nobody else may write to it, so the
             // file is one that `serialize` wrote below; wasmtime checks version and settings.
@@ -167,7 +180,9 @@ impl WasmEngine {
         }
         let compiled = wasmtime::Module::new(&self.engine, &module.wasm)?;
         let write = || -> std::io::Result<()> {
-            let bytes = compiled.serialize().map_err(|e| std::io::Error::other(e.to_string()))?;
+            let bytes = compiled
+                .serialize()
+                .map_err(|e| std::io::Error::other(e.to_string()))?;
             let temporary = path.with_extension(format!("tmp{}", std::process::id()));
             std::fs::write(&temporary, bytes)?;
             std::fs::rename(&temporary, &path)
@@ -183,7 +198,6 @@ impl WasmEngine {
 /// Whether only this user may write to `dir`.
 fn is_private(dir: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(dir).is_ok_and(|m| {
-        m.uid() == rustix::process::geteuid().as_raw() && m.mode() & 0o022 == 0
-    })
+    std::fs::metadata(dir)
+        .is_ok_and(|m| m.uid() == rustix::process::geteuid().as_raw() && m.mode() & 0o022 == 0)
 }

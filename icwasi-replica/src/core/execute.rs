@@ -67,9 +67,7 @@ impl Live {
                 // calls mprotect. `info` is the kernel's and valid during the call.
                 unsafe {
                     use wasmtime::unix::StoreExt;
-                    store.set_signal_handler(move |_, info, _| {
-                        fault((*info).si_addr() as usize)
-                    });
+                    store.set_signal_handler(move |_, info, _| fault((*info).si_addr() as usize));
                 }
                 with_heap(heap, || pre.instantiate(&mut store))?
             }
@@ -90,7 +88,14 @@ impl Live {
         let table = instance.get_table(&mut store, TABLE);
         store.data_mut().counter = Some(counter);
         store.data_mut().memory = memory;
-        let mut live = Live { store, instance, counter, exhausted, globals: handles, table };
+        let mut live = Live {
+            store,
+            instance,
+            counter,
+            exhausted,
+            globals: handles,
+            table,
+        };
         if !globals.is_empty() {
             live.set_globals(globals)?;
         }
@@ -115,7 +120,9 @@ impl Live {
 
     fn set_globals(&mut self, values: &[GlobalValue]) -> wasmtime::Result<()> {
         if values.len() != self.globals.len() {
-            return Err(wasmtime::Error::msg("the number of globals differs from the module's"));
+            return Err(wasmtime::Error::msg(
+                "the number of globals differs from the module's",
+            ));
         }
         for (global, value) in self.globals.iter().zip(values) {
             let value = match *value {
@@ -133,7 +140,9 @@ impl Live {
     fn call(&mut self, entry: &Entry<'_>, wasm64: bool) -> wasmtime::Result<()> {
         match entry {
             Entry::Export(name) => {
-                let f = self.instance.get_typed_func::<(), ()>(&mut self.store, name)?;
+                let f = self
+                    .instance
+                    .get_typed_func::<(), ()>(&mut self.store, name)?;
                 f.call(&mut self.store, ())
             }
             Entry::Closure(closure) => {
@@ -146,10 +155,14 @@ impl Live {
                     None => return Err(HostTrap::Trapped("table out of bounds").into()),
                 };
                 if wasm64 {
-                    let f = f.typed::<i64, ()>(&self.store).map_err(|_| bad_signature())?;
+                    let f = f
+                        .typed::<i64, ()>(&self.store)
+                        .map_err(|_| bad_signature())?;
                     f.call(&mut self.store, closure.env as i64)
                 } else {
-                    let f = f.typed::<i32, ()>(&self.store).map_err(|_| bad_signature())?;
+                    let f = f
+                        .typed::<i32, ()>(&self.store)
+                        .map_err(|_| bad_signature())?;
                     f.call(&mut self.store, closure.env as u32 as i32)
                 }
             }
@@ -168,7 +181,10 @@ pub fn run(
     mut message: Box<Message>,
     entry: Entry<'_>,
 ) -> Ran {
-    let mut stats = ExecutionStats { messages: 1, ..ExecutionStats::default() };
+    let mut stats = ExecutionStats {
+        messages: 1,
+        ..ExecutionStats::default()
+    };
     let Some(code) = canister.code.clone() else {
         let error = UserError::new(
             ErrorCode::CanisterWasmModuleNotFound,
@@ -178,20 +194,29 @@ pub fn run(
                 canister.id
             ),
         );
-        return Ran { message, result: Err(error), stats };
+        return Ran {
+            message,
+            result: Err(error),
+            stats,
+        };
     };
     if canister.live.is_none() {
         match Live::new(engine, &code, canister.heap.as_ref(), &canister.globals) {
             Ok(live) => canister.live = Some(live),
             Err(e) => {
                 let result = Err(engine_error(&canister.id, format!("{e:#}")));
-                return Ran { message, result, stats };
+                return Ran {
+                    message,
+                    result,
+                    stats,
+                };
             }
         }
     }
     let live = canister.live.as_mut().expect("just made");
     let limit = message.limit;
     message.stable = std::mem::take(&mut canister.stable);
+    message.stable.begin_execution();
     live.store.data_mut().message = Some(message);
     let set = live
         .counter
@@ -203,7 +228,12 @@ pub fn run(
         _ => 0,
     };
     let exhausted = matches!(live.exhausted.get(&mut live.store), Val::I32(1));
-    let mut message = live.store.data_mut().message.take().expect("put there above");
+    let mut message = live
+        .store
+        .data_mut()
+        .message
+        .take()
+        .expect("put there above");
     canister.stable = std::mem::take(&mut message.stable);
     let result = outcome.map_err(|e| explain(&canister.id, &e, exhausted, limit));
     stats.instructions = limit.saturating_sub(left);
@@ -217,12 +247,18 @@ pub fn run(
         let text = format!("[TRAP]: {}", trap_text(e));
         message.log.push(text.into_bytes());
     }
-    Ran { message, result, stats }
+    Ran {
+        message,
+        result,
+        stats,
+    }
 }
 
 /// The part of an error's text that goes into the canister's log.
 fn trap_text(e: &UserError) -> &str {
-    e.message.split_once(": ").map_or(&e.message, |(_, rest)| rest)
+    e.message
+        .split_once(": ")
+        .map_or(&e.message, |(_, rest)| rest)
 }
 
 /// Turns what wasmtime reports into the IC's error.
@@ -238,9 +274,10 @@ fn explain(id: &Principal, e: &wasmtime::Error, exhausted: bool, limit: u64) -> 
                 ErrorCode::CanisterCalledTrap,
                 format!("Canister called `ic0.trap` with message: '{text}'"),
             ),
-            HostTrap::Trapped(why) => {
-                (ErrorCode::CanisterTrapped, format!("Canister trapped: {why}"))
-            }
+            HostTrap::Trapped(why) => (
+                ErrorCode::CanisterTrapped,
+                format!("Canister trapped: {why}"),
+            ),
             HostTrap::AccessLimit(why) => (
                 ErrorCode::CanisterMemoryAccessLimitExceeded,
                 format!("Canister exceeded memory access limits: {why}"),
@@ -268,7 +305,11 @@ fn explain(id: &Principal, e: &wasmtime::Error, exhausted: bool, limit: u64) -> 
     };
     let mut message = format!("Error from Canister {id}: {text}");
     if let Some(backtrace) = e.downcast_ref::<wasmtime::WasmBacktrace>() {
-        let names: Vec<_> = backtrace.frames().iter().filter_map(|f| f.func_name()).collect();
+        let names: Vec<_> = backtrace
+            .frames()
+            .iter()
+            .filter_map(|f| f.func_name())
+            .collect();
         if !names.is_empty() {
             message.push_str("\nCanister Backtrace:\n");
             message.push_str(&names.join("\n"));
@@ -306,7 +347,10 @@ fn trap_name(trap: &Trap) -> &'static str {
 pub fn rollback(canister: &mut Canister) {
     canister.stable.rollback();
     let shrunk = canister.heap.as_ref().is_some_and(Heap::rollback);
-    let single_use = canister.code.as_ref().is_some_and(|c| c.compiled.single_use);
+    let single_use = canister
+        .code
+        .as_ref()
+        .is_some_and(|c| c.compiled.single_use);
     if shrunk || single_use {
         canister.live = None;
     } else if let Some(live) = &mut canister.live
@@ -325,7 +369,11 @@ pub fn commit(canister: &mut Canister) -> io::Result<()> {
     if let Some(live) = &mut canister.live {
         canister.globals = live.globals();
     }
-    if canister.code.as_ref().is_some_and(|c| c.compiled.single_use) {
+    if canister
+        .code
+        .as_ref()
+        .is_some_and(|c| c.compiled.single_use)
+    {
         canister.live = None;
     }
     Ok(())

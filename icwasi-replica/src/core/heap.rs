@@ -148,9 +148,8 @@ impl Inner {
     fn discard(base: *mut u8, offset: usize, len: usize) {
         if len > 0 {
             // SAFETY: within a mapping that `Inner` owns; anonymous, so it reads as zeros after.
-            let done = unsafe {
-                rustix::mm::madvise(base.add(offset).cast(), len, Advice::LinuxDontNeed)
-            };
+            let done =
+                unsafe { rustix::mm::madvise(base.add(offset).cast(), len, Advice::LinuxDontNeed) };
             done.expect("madvise of own memory");
         }
     }
@@ -238,7 +237,9 @@ impl Heap {
 
     /// Grows to `len` bytes; `false` if that is beyond the reservation or not whole pages.
     pub fn grow_to(&self, len: u64) -> bool {
-        let Ok(new) = usize::try_from(len) else { return false };
+        let Ok(new) = usize::try_from(len) else {
+            return false;
+        };
         let old = self.0.len.load(Relaxed);
         if new > self.0.reserve || !new.is_multiple_of(PAGE) || new < old {
             return false;
@@ -250,7 +251,9 @@ impl Heap {
 
     /// Writes from outside of wasm. `false` if the range is not within the heap.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> bool {
-        let Some(at) = self.check(offset, bytes.len()) else { return false };
+        let Some(at) = self.check(offset, bytes.len()) else {
+            return false;
+        };
         if bytes.is_empty() {
             return true;
         }
@@ -266,7 +269,9 @@ impl Heap {
 
     /// Reads from outside of wasm. `false` if the range is not within the heap.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> bool {
-        let Some(at) = self.check(offset, out.len()) else { return false };
+        let Some(at) = self.check(offset, out.len()) else {
+            return false;
+        };
         // SAFETY: the range was checked against `len`, below which all is readable.
         unsafe {
             std::ptr::copy_nonoverlapping(self.0.base.add(at), out.as_mut_ptr(), out.len());
@@ -320,7 +325,8 @@ impl Heap {
         let len = self.0.len.load(Relaxed);
         if len > committed {
             Inner::discard(self.0.base, committed, len - committed);
-            self.0.protect(committed, len - committed, MprotectFlags::empty());
+            self.0
+                .protect(committed, len - committed, MprotectFlags::empty());
             self.0.len.store(committed, Relaxed);
         }
         len > committed

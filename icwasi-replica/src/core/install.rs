@@ -38,18 +38,25 @@ impl Core {
         module: &[u8],
         arg: &[u8],
     ) -> Result<ExecutionStats, UserError> {
-        let canister = self.canisters.get(id).ok_or_else(|| UserError::not_found(id))?;
+        let canister = self
+            .canisters
+            .get(id)
+            .ok_or_else(|| UserError::not_found(id))?;
         match mode {
             InstallMode::Install if canister.code.is_some() => {
                 return Err(UserError::new(
                     ErrorCode::CanisterNonEmpty,
-                    format!("Canister {id} cannot be installed because the canister is not empty. Try installing with mode='reinstall' instead."),
+                    format!(
+                        "Canister {id} cannot be installed because the canister is not empty. Try installing with mode='reinstall' instead."
+                    ),
                 ));
             }
             InstallMode::Upgrade(_) if canister.code.is_none() => {
                 return Err(UserError::new(
                     ErrorCode::CanisterWasmModuleNotFound,
-                    format!("Error from Canister {id}: Attempted to execute a message, but the canister contains no Wasm module"),
+                    format!(
+                        "Error from Canister {id}: Attempted to execute a message, but the canister contains no Wasm module"
+                    ),
                 ));
             }
             _ => {}
@@ -75,7 +82,10 @@ impl Core {
         let result = self.replace(sender, id, mode, code, arg, &mut stats, &mut before);
         let result = result.and_then(|()| {
             let now = self.time;
-            let canister = self.canisters.get_mut(id).ok_or_else(|| UserError::not_found(id))?;
+            let canister = self
+                .canisters
+                .get_mut(id)
+                .ok_or_else(|| UserError::not_found(id))?;
             canister.version += 1;
             canister.history.push(Change {
                 timestamp_nanos: now,
@@ -130,7 +140,15 @@ impl Core {
             .is_some_and(|c| has(&c.compiled, "canister_pre_upgrade"));
         if upgrade.is_some_and(|o| !o.skip_pre_upgrade) && old_has_pre {
             let entry = Entry::Export("canister_pre_upgrade");
-            let ran = self.hook(sender, id, context::PRE_UPGRADE, &[], entry, &mut left, stats);
+            let ran = self.hook(
+                sender,
+                id,
+                context::PRE_UPGRADE,
+                &[],
+                entry,
+                &mut left,
+                stats,
+            );
             if let Err(e) = ran {
                 if let Some(canister) = self.canisters.get_mut(id) {
                     execute::rollback(canister);
@@ -139,20 +157,28 @@ impl Core {
             }
         }
         let compiled = code.compiled.clone();
-        let keep = upgrade.unwrap_or(UpgradeOptions::default()).keep_main_memory;
+        let keep = upgrade
+            .unwrap_or(UpgradeOptions::default())
+            .keep_main_memory;
         *before = Some(self.swap(id, code, upgrade.is_some(), keep)?);
         if has(&compiled, "canister_start") {
             let entry = Entry::Export("canister_start");
             self.hook(sender, id, context::START, &[], entry, &mut left, stats)?;
         }
-        let hook =
-            if upgrade.is_some() { "canister_post_upgrade" } else { "canister_init" };
+        let hook = if upgrade.is_some() {
+            "canister_post_upgrade"
+        } else {
+            "canister_init"
+        };
         if has(&compiled, hook) {
             let entry = Entry::Export(hook);
             self.hook(sender, id, context::INIT, arg, entry, &mut left, stats)?;
         }
         // Modules with none of the two are still instantiated: it may fail.
-        let canister = self.canisters.get_mut(id).ok_or_else(|| UserError::not_found(id))?;
+        let canister = self
+            .canisters
+            .get_mut(id)
+            .ok_or_else(|| UserError::not_found(id))?;
         stats.heap_pages = canister.heap_bytes() / super::limits::WASM_PAGE;
         stats.stable_pages = canister.stable.pages();
         stats.messages = 1;
@@ -174,8 +200,15 @@ impl Core {
             )
         };
         let limits = self.limits.clone();
-        let canister = self.canisters.get_mut(id).ok_or_else(|| UserError::not_found(id))?;
-        let kept = if keep_heap { canister.heap.clone() } else { None };
+        let canister = self
+            .canisters
+            .get_mut(id)
+            .ok_or_else(|| UserError::not_found(id))?;
+        let kept = if keep_heap {
+            canister.heap.clone()
+        } else {
+            None
+        };
         let heap = match (&code.compiled.memory_bytes, kept) {
             (None, _) => None,
             (Some(bytes), Some(heap)) => {
@@ -191,7 +224,9 @@ impl Core {
                     limits.wasm32_memory_bytes
                 };
                 if *bytes > maximum {
-                    return Err(internal(format!("{bytes} bytes of memory exceed the limit")));
+                    return Err(internal(format!(
+                        "{bytes} bytes of memory exceed the limit"
+                    )));
                 }
                 let heap = Heap::new(maximum).map_err(|e| internal(e.to_string()))?;
                 if !heap.grow_to(*bytes) {
@@ -263,7 +298,10 @@ impl Core {
         id: &Principal,
     ) -> Result<(), UserError> {
         let now = self.time;
-        let canister = self.canisters.get_mut(id).ok_or_else(|| UserError::not_found(id))?;
+        let canister = self
+            .canisters
+            .get_mut(id)
+            .ok_or_else(|| UserError::not_found(id))?;
         canister.code = None;
         canister.heap = None;
         canister.live = None;

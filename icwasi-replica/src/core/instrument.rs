@@ -73,9 +73,14 @@ enum Scope {
 
 #[derive(Clone, Copy)]
 enum Injection {
-    Static { scope: Scope, cost: u64 },
+    Static {
+        scope: Scope,
+        cost: u64,
+    },
     /// Charges the `i32` or `i64` on top of the stack.
-    Dynamic { wide: bool },
+    Dynamic {
+        wide: bool,
+    },
 }
 
 /// Where in a function's operators something is charged. `ops` are the operators without locals.
@@ -121,7 +126,13 @@ fn injections(ops: &[(Operator<'_>, usize)], wasm64: bool) -> Vec<(usize, Inject
     }
     // After the last `end` nothing follows: `start` is past the operators and the cost is 0.
     out.retain(|(_, i)| {
-        !matches!(i, Injection::Static { scope: Scope::Plain, cost: 0 })
+        !matches!(
+            i,
+            Injection::Static {
+                scope: Scope::Plain,
+                cost: 0
+            }
+        )
     });
     out.sort_by_key(|(pos, _)| *pos);
     out
@@ -191,7 +202,9 @@ fn body(
     let first = reader.original_position();
     let end = code.range().end;
     sink.extend_from_slice(&original[code.range().start..first]);
-    let ops = reader.into_iter_with_offsets().collect::<Result<Vec<_>, _>>()?;
+    let ops = reader
+        .into_iter_with_offsets()
+        .collect::<Result<Vec<_>, _>>()?;
     let mut count = ops.len() as u64;
     let mut copied = first;
     for (pos, injection) in injections(&ops, wasm64) {
@@ -216,7 +229,13 @@ fn body(
 fn charge_function(wide: bool, added: &Added) -> Vec<u8> {
     // One local of type i64: the counter before.
     let mut sink = vec![1, 1, 0x7e];
-    put(&mut sink, &[Instruction::GlobalGet(added.counter), Instruction::LocalTee(1)]);
+    put(
+        &mut sink,
+        &[
+            Instruction::GlobalGet(added.counter),
+            Instruction::LocalTee(1),
+        ],
+    );
     put(&mut sink, &[Instruction::LocalGet(0)]);
     if !wide {
         put(&mut sink, &[Instruction::I64ExtendI32U]);
@@ -349,7 +368,9 @@ fn table_type(ty: &wasmparser::TableType) -> Result<wasm_encoder::TableType, Ins
     } else if ty.element_type == wasmparser::RefType::EXTERNREF {
         wasm_encoder::RefType::EXTERNREF
     } else {
-        return Err(InstrumentError::Unsupported("a table of a type other than funcref"));
+        return Err(InstrumentError::Unsupported(
+            "a table of a type other than funcref",
+        ));
     };
     Ok(wasm_encoder::TableType {
         element_type,
@@ -419,15 +440,22 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
     {
         let mut types = TypeSection::new();
         types.ty().function([], []);
-        types.ty().function([wasm_encoder::ValType::I32], [wasm_encoder::ValType::I32]);
-        types.ty().function([wasm_encoder::ValType::I64], [wasm_encoder::ValType::I64]);
+        types
+            .ty()
+            .function([wasm_encoder::ValType::I32], [wasm_encoder::ValType::I32]);
+        types
+            .ty()
+            .function([wasm_encoder::ValType::I64], [wasm_encoder::ValType::I64]);
         let mut bytes = Vec::new();
         wasm_encoder::Encode::encode(&types, &mut bytes);
         // Content size and count are one byte each for three types this small.
         more.extend_from_slice(&bytes[2..]);
     }
     let types = appended(s.types_raw, s.types, 3, &more);
-    module.section(&RawSection { id: SectionId::Type.into(), data: &types });
+    module.section(&RawSection {
+        id: SectionId::Type.into(),
+        data: &types,
+    });
     if !imports.is_empty() {
         module.section(&imports);
     }
@@ -453,7 +481,9 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
             tables.push(table_type(&table?.ty)?);
         }
     }
-    let table = tables.first().is_some_and(|t| t.element_type == wasm_encoder::RefType::FUNCREF);
+    let table = tables
+        .first()
+        .is_some_and(|t| t.element_type == wasm_encoder::RefType::FUNCREF);
     if !tables.is_empty() {
         let mut section = wasm_encoder::TableSection::new();
         for ty in &tables {
@@ -470,11 +500,17 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
     }
 
     let globals = appended(s.globals_raw, s.globals, 2, &counter_globals());
-    module.section(&RawSection { id: SectionId::Global.into(), data: &globals });
+    module.section(&RawSection {
+        id: SectionId::Global.into(),
+        data: &globals,
+    });
 
     module.section(&exports(&s, &added, memory.is_some(), table)?);
     if let Some(raw) = s.elements_raw {
-        module.section(&RawSection { id: SectionId::Element.into(), data: raw });
+        module.section(&RawSection {
+            id: SectionId::Element.into(),
+            data: raw,
+        });
     }
     if let Some(count) = s.data_count {
         module.section(&wasm_encoder::DataCountSection { count });
@@ -496,7 +532,10 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
 
     let data = data_section(&s, wasm, &mut module)?;
     if let Some(name) = s.name {
-        module.section(&wasm_encoder::CustomSection { name: "name".into(), data: name.into() });
+        module.section(&wasm_encoder::CustomSection {
+            name: "name".into(),
+            data: name.into(),
+        });
     }
     Ok(Instrumented {
         wasm: module.finish(),
@@ -510,9 +549,19 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
 
 fn counter_globals() -> Vec<u8> {
     let mut section = GlobalSection::new();
-    let mutable = |val_type| GlobalType { val_type, mutable: true, shared: false };
-    section.global(mutable(wasm_encoder::ValType::I64), &ConstExpr::i64_const(0));
-    section.global(mutable(wasm_encoder::ValType::I32), &ConstExpr::i32_const(0));
+    let mutable = |val_type| GlobalType {
+        val_type,
+        mutable: true,
+        shared: false,
+    };
+    section.global(
+        mutable(wasm_encoder::ValType::I64),
+        &ConstExpr::i64_const(0),
+    );
+    section.global(
+        mutable(wasm_encoder::ValType::I32),
+        &ConstExpr::i32_const(0),
+    );
     let mut bytes = Vec::new();
     wasm_encoder::Encode::encode(&section, &mut bytes);
     // Content size and count are one byte each for two globals.
@@ -559,7 +608,9 @@ fn data_section(
     module: &mut Module,
 ) -> Result<Vec<(u64, std::ops::Range<usize>)>, InstrumentError> {
     let mut out = Vec::new();
-    let Some(reader) = &s.data else { return Ok(out) };
+    let Some(reader) = &s.data else {
+        return Ok(out);
+    };
     let mut section = wasm_encoder::DataSection::new();
     for segment in reader.clone() {
         let segment = segment?;
@@ -591,5 +642,8 @@ fn data_section(
 
 /// Type of a global, for those that can be saved.
 pub fn is_number(ty: ValType) -> bool {
-    matches!(ty, ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 | ValType::V128)
+    matches!(
+        ty,
+        ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 | ValType::V128
+    )
 }

@@ -36,11 +36,11 @@ pub use canister::{
     Settings, Visibility,
 };
 pub use limits::{Fees, Limits};
-pub use validate::MethodKind;
 pub use types::{
     CallOutcome, CoreError, ErrorCode, ExecutionStats, InstallMode, RejectCode, UpgradeOptions,
     UserError,
 };
+pub use validate::MethodKind;
 
 /// What a core is made with.
 #[derive(Clone, Debug, Default)]
@@ -321,7 +321,10 @@ impl Core {
     }
 
     fn set_status(&mut self, id: &Principal, status: CanisterStatus) -> Result<(), UserError> {
-        let canister = self.canisters.get_mut(id).ok_or_else(|| UserError::not_found(id))?;
+        let canister = self
+            .canisters
+            .get_mut(id)
+            .ok_or_else(|| UserError::not_found(id))?;
         if canister.status == status {
             return Ok(());
         }
@@ -332,7 +335,10 @@ impl Core {
 
     /// Removes a stopped canister for good. The owner of the state removes what it saved.
     pub fn delete_canister(&mut self, id: &Principal) -> Result<(), UserError> {
-        let canister = self.canisters.get(id).ok_or_else(|| UserError::not_found(id))?;
+        let canister = self
+            .canisters
+            .get(id)
+            .ok_or_else(|| UserError::not_found(id))?;
         if canister.status != CanisterStatus::Stopped {
             return Err(UserError::new(
                 ErrorCode::CanisterNotStopped,
@@ -363,8 +369,7 @@ impl Core {
         if !has_hook {
             return Ok(());
         }
-        let mut message =
-            self.message(id, context::INSPECT, self.limits.inspect_instructions);
+        let mut message = self.message(id, context::INSPECT, self.limits.inspect_instructions);
         message.caller = sender;
         message.method = method.into();
         message.arg = arg.to_vec();
@@ -514,14 +519,24 @@ impl Core {
             answered: false,
             reply: Vec::new(),
             response: None,
-            reply_limit: if query { limits.query_reply_bytes } else { limits.reply_bytes },
+            reply_limit: if query {
+                limits.query_reply_bytes
+            } else {
+                limits.reply_bytes
+            },
             accepted: false,
             pending: None,
             calls: Vec::new(),
             call_capacity: limits.queue_capacity,
             certified_data: None,
-            certified_before: canister.map(|c| c.certified_data.clone()).unwrap_or_default(),
-            certificate: if query { self.certificate.clone() } else { None },
+            certified_before: canister
+                .map(|c| c.certified_data.clone())
+                .unwrap_or_default(),
+            certificate: if query {
+                self.certificate.clone()
+            } else {
+                None
+            },
             certificate_bytes: None,
             timer: None,
             timer_before: canister.map_or(0, |c| c.global_timer),
@@ -562,7 +577,11 @@ impl Core {
         ran: Ran,
         keep: bool,
     ) -> (Result<(), UserError>, Box<Message>, ExecutionStats) {
-        let Ran { mut message, mut result, stats } = ran;
+        let Ran {
+            mut message,
+            mut result,
+            stats,
+        } = ran;
         self.keep_log(id, &mut message, true);
         let Some(canister) = self.canisters.get_mut(id) else {
             return (result, message, stats);
@@ -592,8 +611,12 @@ impl Core {
             if result.is_err()
                 && let Some(canister) = self.canisters.get_mut(id)
             {
-                (canister.cycles, canister.version, canister.certified_data, canister.global_timer) =
-                    before;
+                (
+                    canister.cycles,
+                    canister.version,
+                    canister.certified_data,
+                    canister.global_timer,
+                ) = before;
                 execute::rollback(canister);
             }
         } else {
@@ -607,7 +630,9 @@ impl Core {
 
     /// Moves what a message printed into the canister's log. Queries only print.
     fn keep_log(&mut self, id: &Principal, message: &mut Message, keep: bool) {
-        let Some(canister) = self.canisters.get_mut(id) else { return };
+        let Some(canister) = self.canisters.get_mut(id) else {
+            return;
+        };
         let capacity = canister.settings.log_memory_limit as usize;
         for line in message.log.drain(..) {
             if keep {

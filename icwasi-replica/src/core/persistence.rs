@@ -40,7 +40,10 @@ impl Core {
         reset_heap: bool,
         reset_stable: bool,
     ) -> Result<(), UserError> {
-        let canister = self.canisters.get_mut(id).ok_or_else(|| UserError::not_found(id))?;
+        let canister = self
+            .canisters
+            .get_mut(id)
+            .ok_or_else(|| UserError::not_found(id))?;
         if let Some(journal) = &mut self.journal {
             let globals = match &mut canister.live {
                 Some(live) => live.globals(),
@@ -54,7 +57,11 @@ impl Core {
                 reset_stable,
                 heap_bytes: canister.heap_bytes(),
                 stable_bytes: canister.stable_bytes(),
-                heap: canister.heap.as_ref().map(Heap::changes).unwrap_or_default(),
+                heap: canister
+                    .heap
+                    .as_ref()
+                    .map(Heap::changes)
+                    .unwrap_or_default(),
                 stable: canister.stable.changes(),
             };
             journal.commit(&commit).map_err(|e| not_saved(id, &e))?;
@@ -63,11 +70,18 @@ impl Core {
     }
 
     fn apply(&mut self, id: &Principal) -> io::Result<()> {
-        let named = self.canisters.get(id).is_some_and(|c| {
-            c.stable.is_changed() && !c.stable.has_file()
-        });
-        let file = if named { Some(self.stable_file(id, true)?) } else { None };
-        let Some(canister) = self.canisters.get_mut(id) else { return Ok(()) };
+        let named = self
+            .canisters
+            .get(id)
+            .is_some_and(|c| c.stable.is_changed() && !c.stable.has_file());
+        let file = if named {
+            Some(self.stable_file(id, true)?)
+        } else {
+            None
+        };
+        let Some(canister) = self.canisters.get_mut(id) else {
+            return Ok(());
+        };
         if let Some(file) = file {
             canister.stable.set_file(file)?;
         }
@@ -81,12 +95,22 @@ impl Core {
             None => None,
         };
         match path {
-            Some(path) => File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(fresh)
-                .open(path),
+            Some(path) => {
+                if fresh {
+                    // A new file, not an emptied one: memory that is being replaced may have to
+                    // be put back, and its mapping is of the old file.
+                    match std::fs::remove_file(&path) {
+                        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                        _ => {}
+                    }
+                }
+                File::options()
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .open(path)
+            }
             None => scratch_file(&self.scratch_dir),
         }
     }
@@ -99,8 +123,7 @@ impl Core {
         memory: Option<SavedMemory<'_>>,
     ) -> Result<(), CoreError> {
         let id = record.id;
-        let mut canister =
-            Canister::new(id, record.settings, record.cycles, record.created_at);
+        let mut canister = Canister::new(id, record.settings, record.cycles, record.created_at);
         canister.status = record.status;
         canister.version = record.version;
         canister.certified_data = record.certified_data;
@@ -112,11 +135,15 @@ impl Core {
         if let Some(memory) = memory {
             let bad = |e: UserError| CoreError::BadState { id, why: e.message };
             self.fill(&mut canister, memory).map_err(bad)?;
-            execute::commit(&mut canister)
-                .map_err(|e| CoreError::BadState { id, why: e.to_string() })?;
         }
         self.canisters.insert(id, canister);
-        Ok(())
+        self.apply(&id).map_err(|e| {
+            self.canisters.remove(&id);
+            CoreError::BadState {
+                id,
+                why: e.to_string(),
+            }
+        })
     }
 
     /// Makes the number of the next new canister at least `n`.
@@ -132,9 +159,11 @@ impl Core {
         memory: SavedMemory<'_>,
         certified_data: Vec<u8>,
     ) -> Result<(), UserError> {
-        let old = self.canisters.remove(id).ok_or_else(|| UserError::not_found(id))?;
-        let mut new =
-            Canister::new(*id, old.settings.clone(), old.cycles, old.created_at);
+        let old = self
+            .canisters
+            .remove(id)
+            .ok_or_else(|| UserError::not_found(id))?;
+        let mut new = Canister::new(*id, old.settings.clone(), old.cycles, old.created_at);
         new.status = old.status;
         new.version = old.version + 1;
         new.certified_data = certified_data;
@@ -155,11 +184,7 @@ impl Core {
     }
 
     /// Gives a canister code and memory, uncommitted.
-    fn fill(
-        &mut self,
-        canister: &mut Canister,
-        memory: SavedMemory<'_>,
-    ) -> Result<(), UserError> {
+    fn fill(&mut self, canister: &mut Canister, memory: SavedMemory<'_>) -> Result<(), UserError> {
         let id = canister.id;
         let bad = |why: String| {
             UserError::new(
@@ -178,7 +203,10 @@ impl Core {
             || !memory.heap_bytes.is_multiple_of(WASM_PAGE)
             || memory.heap_bytes < compiled.memory_bytes.unwrap_or(0)
         {
-            return Err(bad(format!("a heap of {} bytes does not fit", memory.heap_bytes)));
+            return Err(bad(format!(
+                "a heap of {} bytes does not fit",
+                memory.heap_bytes
+            )));
         }
         if !memory.stable_bytes.is_multiple_of(WASM_PAGE)
             || memory.stable_bytes / WASM_PAGE > self.limits.stable_pages
@@ -193,14 +221,18 @@ impl Core {
             if !heap.grow_to(memory.heap_bytes) {
                 return Err(bad("the heap cannot be made".into()));
             }
-            copy(memory.heap_bytes, memory.heap, |offset, piece| heap.write(offset, piece))
-                .map_err(|e| bad(e.to_string()))?;
+            copy(memory.heap_bytes, memory.heap, |offset, piece| {
+                heap.write(offset, piece)
+            })
+            .map_err(|e| bad(e.to_string()))?;
             canister.heap = Some(heap);
         }
         let pages = memory.stable_bytes / WASM_PAGE;
         match memory.stable {
             None if pages > 0 => {
-                let file = self.stable_file(&id, false).map_err(|e| bad(e.to_string()))?;
+                let file = self
+                    .stable_file(&id, false)
+                    .map_err(|e| bad(e.to_string()))?;
                 canister.stable =
                     StableMemory::open(file, pages).map_err(|e| bad(e.to_string()))?;
             }

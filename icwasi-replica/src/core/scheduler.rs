@@ -61,7 +61,12 @@ type Answer = Result<Vec<u8>, UserError>;
 
 enum Task {
     Request(Request),
-    Response { context: u64, callback: Callback, answer: Answer, refund: u128 },
+    Response {
+        context: u64,
+        callback: Callback,
+        answer: Answer,
+        refund: u128,
+    },
 }
 
 /// Open calls and what is to be run.
@@ -103,9 +108,29 @@ impl Core {
             Some(Err(e)) => Err(e.with_stats(stats)),
             None => Err(UserError::new(
                 ErrorCode::IngressMessageTimeout,
-                format!("the call was not answered after {} messages", stats.messages),
+                format!(
+                    "the call was not answered after {} messages",
+                    stats.messages
+                ),
             )
             .with_stats(stats)),
+        }
+    }
+
+    /// Runs `canister_on_low_wasm_memory` when memory has become low.
+    fn low_memory(&mut self, id: &Principal) {
+        const HOOK: &str = "canister_on_low_wasm_memory";
+        let Some(canister) = self.canisters.get_mut(id) else {
+            return;
+        };
+        let low = canister.is_low_on_memory();
+        let seen = std::mem::replace(&mut canister.low_memory_seen, low);
+        let has_hook = canister
+            .code
+            .as_ref()
+            .is_some_and(|c| c.compiled.info.hooks.contains(HOOK));
+        if low && !seen && has_hook {
+            self.system_message(id, HOOK);
         }
     }
 
@@ -115,7 +140,12 @@ impl Core {
         while self.scheduler.stats.messages < end {
             match self.scheduler.queue.pop_front() {
                 Some(Task::Request(request)) => self.request(request),
-                Some(Task::Response { context, callback, answer, refund }) => {
+                Some(Task::Response {
+                    context,
+                    callback,
+                    answer,
+                    refund,
+                }) => {
                     self.response(context, callback, answer, refund);
                 }
                 None => break,
@@ -153,8 +183,14 @@ impl Core {
             }
         };
         let (bits, export) = match kind {
-            MethodKind::Update => (context::UPDATE, format!("canister_update {}", request.method)),
-            _ => (context::REPLICATED_QUERY, format!("canister_query {}", request.method)),
+            MethodKind::Update => (
+                context::UPDATE,
+                format!("canister_update {}", request.method),
+            ),
+            _ => (
+                context::REPLICATED_QUERY,
+                format!("canister_query {}", request.method),
+            ),
         };
         let mut message = self.message(&request.callee, bits, self.limits.update_instructions);
         message.caller = request.caller;
@@ -200,7 +236,10 @@ impl Core {
         id: &Principal,
         method: &str,
     ) -> Result<Option<MethodKind>, UserError> {
-        let canister = self.canisters.get(id).ok_or_else(|| UserError::not_found(id))?;
+        let canister = self
+            .canisters
+            .get(id)
+            .ok_or_else(|| UserError::not_found(id))?;
         match canister.status {
             CanisterStatus::Running => {}
             CanisterStatus::Stopping => {
@@ -237,7 +276,9 @@ impl Core {
     /// Runs a message of a call context, keeps or undoes it, sends its calls and its answer.
     /// `false` if it was undone.
     fn execute(&mut self, id: u64, mut message: Box<Message>, entry: Entry<'_>) -> bool {
-        let Some(open) = self.scheduler.contexts.get(&id) else { return false };
+        let Some(open) = self.scheduler.contexts.get(&id) else {
+            return false;
+        };
         message.answered = open.answered;
         message.context_instructions = open.instructions;
         message.call_capacity = self.limits.queue_capacity.saturating_sub(open.outstanding);
@@ -248,7 +289,9 @@ impl Core {
         self.scheduler.stats.add(&stats);
         self.scheduler.stats.heap_pages = stats.heap_pages;
         self.scheduler.stats.stable_pages = stats.stable_pages;
-        let Some(open) = self.scheduler.contexts.get_mut(&id) else { return false };
+        let Some(open) = self.scheduler.contexts.get_mut(&id) else {
+            return false;
+        };
         open.instructions += stats.instructions;
         if let Err(e) = result {
             open.error = Some(e);
@@ -274,14 +317,21 @@ impl Core {
         for call in message.calls.drain(..) {
             self.send(id, canister, call);
         }
+        if keep && stats.heap_pages > 0 {
+            self.low_memory(&canister);
+        }
         true
     }
 
     fn send(&mut self, context: u64, caller: Principal, call: OutgoingCall) {
-        let deadline =
-            call.timeout.map_or(0, |s| self.time.saturating_add(u64::from(s) * 1_000_000_000));
+        let deadline = call.timeout.map_or(0, |s| {
+            self.time.saturating_add(u64::from(s) * 1_000_000_000)
+        });
         self.scheduler.queue.push_back(Task::Request(Request {
-            origin: Origin::Call { context, callback: call.callback },
+            origin: Origin::Call {
+                context,
+                callback: call.callback,
+            },
             callee: call.callee,
             caller,
             method: call.method,
@@ -293,11 +343,15 @@ impl Core {
 
     /// Ends a call context from which nothing more can come; answers if nobody did.
     fn close(&mut self, id: u64) {
-        let Some(open) = self.scheduler.contexts.get(&id) else { return };
+        let Some(open) = self.scheduler.contexts.get(&id) else {
+            return;
+        };
         if open.outstanding > 0 {
             return;
         }
-        let Some(open) = self.scheduler.contexts.remove(&id) else { return };
+        let Some(open) = self.scheduler.contexts.remove(&id) else {
+            return;
+        };
         if !open.answered {
             let error = open.error.unwrap_or_else(|| {
                 UserError::new(
@@ -313,7 +367,9 @@ impl Core {
     }
 
     fn response(&mut self, id: u64, callback: Callback, answer: Answer, refund: u128) {
-        let Some(open) = self.scheduler.contexts.get_mut(&id) else { return };
+        let Some(open) = self.scheduler.contexts.get_mut(&id) else {
+            return;
+        };
         open.outstanding -= 1;
         let (canister, caller, available, deadline) =
             (open.canister, open.caller, open.available, open.deadline);
@@ -354,7 +410,11 @@ impl Core {
         let kept = self.execute(id, message, Entry::Closure(closure));
         if !kept && let Some(cleanup) = callback.cleanup {
             let used = self.scheduler.stats.instructions - before;
-            let failure = self.scheduler.contexts.get(&id).and_then(|c| c.error.clone());
+            let failure = self
+                .scheduler
+                .contexts
+                .get(&id)
+                .and_then(|c| c.error.clone());
             let mut message = prepare(self, context::CLEANUP, limit.saturating_sub(used));
             message.reject = reject;
             self.execute(id, message, Entry::Closure(cleanup));
@@ -393,6 +453,11 @@ impl Core {
 
     /// Runs a heartbeat or timer with the calls that it makes.
     pub(super) fn run_system(&mut self, id: &Principal, export: &str) {
+        self.system_message(id, export);
+        self.drain();
+    }
+
+    fn system_message(&mut self, id: &Principal, export: &str) {
         let message = self.message(id, context::SYSTEM, self.limits.update_instructions);
         let open = CallContext {
             canister: *id,
@@ -408,7 +473,6 @@ impl Core {
         let context = self.open(open);
         self.execute(context, message, Entry::Export(export));
         self.close(context);
-        self.drain();
     }
 
     /// Forgets open calls of a canister that lost its code; who waits for it is told.
@@ -462,7 +526,10 @@ impl Core {
             ));
         }
         let (bits, export) = if composite {
-            (context::COMPOSITE_QUERY, format!("canister_composite_query {method}"))
+            (
+                context::COMPOSITE_QUERY,
+                format!("canister_composite_query {method}"),
+            )
         } else {
             (context::QUERY, format!("canister_query {method}"))
         };
@@ -518,7 +585,10 @@ impl Core {
                 Ok(_) => (context::COMPOSITE_REPLY, call.callback.reply),
                 Err(_) => (context::COMPOSITE_REJECT, call.callback.reject),
             };
-            let left = self.limits.query_instructions.saturating_sub(stats.instructions);
+            let left = self
+                .limits
+                .query_instructions
+                .saturating_sub(stats.instructions);
             let mut message = self.message(id, bits, left);
             message.caller = sender;
             message.answered = answer.is_some();
@@ -539,10 +609,9 @@ impl Core {
         }
         match answer {
             Some(Response::Reply(bytes)) => Ok(bytes),
-            Some(Response::Reject(text)) => Err(UserError::new(
-                ErrorCode::CanisterRejectedMessage,
-                text,
-            )),
+            Some(Response::Reject(text)) => {
+                Err(UserError::new(ErrorCode::CanisterRejectedMessage, text))
+            }
             None => Err(UserError::new(
                 ErrorCode::CanisterDidNotReply,
                 format!("Error from Canister {id}: Canister did not reply to the call"),
@@ -550,4 +619,3 @@ impl Core {
         }
     }
 }
-

@@ -17,8 +17,18 @@ const PAGE: usize = OS_PAGE as usize;
 const BLOCK: usize = 256;
 /// Blocks (1 MiB each) that stay allocated between messages.
 const KEEP_BLOCKS: usize = 16;
-/// Marks a page that was only read.
-const READ_ONLY: u32 = u32::MAX;
+/// Slot of a page that was only read.
+const NO_SLOT: u32 = u32::MAX;
+
+/// A page that this message touched.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Touched {
+    /// Where its new content is; [`NO_SLOT`] if it was only read.
+    slot: u32,
+    /// Last execution that touched it, and last that wrote it (0: none).
+    accessed: u32,
+    dirtied: u32,
+}
 
 /// Spreads page numbers; they need no protection against collisions made on purpose, since a
 /// message pays for each page.
@@ -35,7 +45,9 @@ impl Hasher for PageHasher {
         }
     }
     fn write_u64(&mut self, n: u64) {
-        self.0 = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        self.0 = (self.0 ^ n)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
     }
 }
 
@@ -56,7 +68,12 @@ unsafe impl Sync for Base {}
 impl Base {
     fn new(file: File) -> io::Result<Base> {
         let len = file.metadata()?.len();
-        let mut base = Base { file, map: std::ptr::null(), map_len: 0, len };
+        let mut base = Base {
+            file,
+            map: std::ptr::null(),
+            map_len: 0,
+            len,
+        };
         base.remap(len)?;
         Ok(base)
     }
@@ -130,11 +147,16 @@ pub struct StableMemory {
     base: Option<Base>,
     committed_pages: u64,
     pages: u64,
-    /// 4 KiB pages that this message touched, and where the written ones are.
-    touched: HashMap<u64, u32, BuildHasherDefault<PageHasher>>,
-    last: Option<(u64, u32)>,
+    /// 4 KiB pages that this message touched.
+    touched: HashMap<u64, Touched, BuildHasherDefault<PageHasher>>,
+    last: Option<(u64, Touched)>,
     blocks: Vec<Box<[u8]>>,
     used: u32,
+    /// An upgrade's hooks, or a query and its callbacks, are several executions whose changes
+    /// are kept or undone together, but each counts (and pays for) its pages anew.
+    execution: u32,
+    accessed: u64,
+    dirty: u64,
 }
 
 impl StableMemory {
@@ -166,14 +188,22 @@ impl StableMemory {
         self.pages
     }
 
-    /// 4 KiB pages that this message wrote.
-    pub fn dirty(&self) -> u64 {
-        u64::from(self.used)
+    /// Starts counting pages anew; changes stay.
+    pub fn begin_execution(&mut self) {
+        self.execution += 1;
+        self.accessed = 0;
+        self.dirty = 0;
+        self.last = None;
     }
 
-    /// 4 KiB pages that this message read or wrote.
+    /// 4 KiB pages that this execution wrote.
+    pub fn dirty(&self) -> u64 {
+        self.dirty
+    }
+
+    /// 4 KiB pages that this execution read or wrote.
     pub fn accessed(&self) -> u64 {
-        self.touched.len() as u64
+        self.accessed
     }
 
     /// Adds pages; the old size.
@@ -191,7 +221,7 @@ impl StableMemory {
         }
     }
 
-    /// How many 4 KiB pages of the range this message has not yet (written, touched). The range
+    /// How many 4 KiB pages of the range this execution has not yet (written, touched). The range
     /// must have passed [`Self::check`].
     pub fn new_pages(&self, offset: u64, len: u64) -> (u64, u64) {
         if len == 0 {
@@ -199,21 +229,16 @@ impl StableMemory {
         }
         let (mut dirty, mut accessed) = (0, 0);
         for page in offset / OS_PAGE..=(offset + len - 1) / OS_PAGE {
-            match self.lookup(page) {
-                None => {
-                    dirty += 1;
-                    accessed += 1;
-                }
-                Some(READ_ONLY) => dirty += 1,
-                Some(_) => {}
-            }
+            let touched = self.lookup(page);
+            dirty += u64::from(touched.is_none_or(|t| t.dirtied != self.execution));
+            accessed += u64::from(touched.is_none_or(|t| t.accessed != self.execution));
         }
         (dirty, accessed)
     }
 
-    fn lookup(&self, page: u64) -> Option<u32> {
+    fn lookup(&self, page: u64) -> Option<Touched> {
         match self.last {
-            Some((last, slot)) if last == page => Some(slot),
+            Some((last, touched)) if last == page => Some(touched),
             _ => self.touched.get(&page).copied(),
         }
     }
@@ -233,7 +258,7 @@ impl StableMemory {
 
     fn copy_out(&self, page: u64, within: usize, out: &mut [u8]) {
         let source = match self.lookup(page) {
-            Some(slot) if slot != READ_ONLY => self.slot(slot),
+            Some(t) if t.slot != NO_SLOT => self.slot(t.slot),
             _ => self.base_page(page),
         };
         let have = source.len().saturating_sub(within).min(out.len());
@@ -265,8 +290,18 @@ impl StableMemory {
         }
         for page in offset / OS_PAGE..=(offset + out.len() as u64 - 1) / OS_PAGE {
             if self.last.is_none_or(|(last, _)| last != page) {
-                let slot = *self.touched.entry(page).or_insert(READ_ONLY);
-                self.last = Some((page, slot));
+                let execution = self.execution;
+                let new = Touched {
+                    slot: NO_SLOT,
+                    accessed: u32::MAX,
+                    dirtied: 0,
+                };
+                let touched = self.touched.entry(page).or_insert(new);
+                if touched.accessed != execution {
+                    touched.accessed = execution;
+                    self.accessed += 1;
+                }
+                self.last = Some((page, *touched));
             }
         }
         self.peek(offset, out)
@@ -292,12 +327,30 @@ impl StableMemory {
 
     /// The slot of a page, new with its committed content unless all of it will be overwritten.
     fn writable(&mut self, page: u64, whole: bool) -> u32 {
-        if let Some(slot) = self.lookup(page)
-            && slot != READ_ONLY
+        let old = self.lookup(page);
+        if let Some(t) = old
+            && t.dirtied == self.execution
         {
-            self.last = Some((page, slot));
-            return slot;
+            self.last = Some((page, t));
+            return t.slot;
         }
+        self.dirty += 1;
+        self.accessed += u64::from(old.is_none_or(|t| t.accessed != self.execution));
+        let slot = match old {
+            Some(t) if t.slot != NO_SLOT => t.slot,
+            _ => self.new_slot(page, whole),
+        };
+        let touched = Touched {
+            slot,
+            accessed: self.execution,
+            dirtied: self.execution,
+        };
+        self.touched.insert(page, touched);
+        self.last = Some((page, touched));
+        slot
+    }
+
+    fn new_slot(&mut self, page: u64, whole: bool) -> u32 {
         let slot = self.used;
         self.used += 1;
         if slot as usize / BLOCK == self.blocks.len() {
@@ -311,15 +364,17 @@ impl StableMemory {
             block[at + old.len()..at + PAGE].fill(0);
             self.blocks[slot as usize / BLOCK] = block;
         }
-        self.touched.insert(page, slot);
-        self.last = Some((page, slot));
         slot
     }
 
     /// Runs of written pages whose bytes lie together: offset, bytes; ascending.
     pub fn changes(&self) -> Vec<(u64, &[u8])> {
-        let mut pages: Vec<(u64, u32)> =
-            self.touched.iter().filter(|(_, s)| **s != READ_ONLY).map(|(p, s)| (*p, *s)).collect();
+        let mut pages: Vec<(u64, u32)> = self
+            .touched
+            .iter()
+            .filter(|(_, t)| t.slot != NO_SLOT)
+            .map(|(p, t)| (*p, t.slot))
+            .collect();
         pages.sort_unstable();
         let mut out = Vec::new();
         let mut i = 0;
@@ -333,7 +388,10 @@ impl StableMemory {
                 n += 1;
             }
             let at = slot as usize % BLOCK * PAGE;
-            out.push((page * OS_PAGE, &self.blocks[slot as usize / BLOCK][at..at + n * PAGE]));
+            out.push((
+                page * OS_PAGE,
+                &self.blocks[slot as usize / BLOCK][at..at + n * PAGE],
+            ));
             i += n;
         }
         out
@@ -379,6 +437,9 @@ impl StableMemory {
         }
         self.last = None;
         self.used = 0;
+        self.execution = 0;
+        self.accessed = 0;
+        self.dirty = 0;
         self.blocks.truncate(KEEP_BLOCKS);
     }
 }
@@ -391,7 +452,12 @@ pub fn scratch_file(dir: &Path) -> io::Result<File> {
         .map_or(0, |d| d.as_nanos());
     for attempt in 0..1000u32 {
         let path = dir.join(format!(".icwasi-{}-{unique}-{attempt}", std::process::id()));
-        match File::options().read(true).write(true).create_new(true).open(&path) {
+        match File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+        {
             Ok(file) => {
                 std::fs::remove_file(&path)?;
                 return Ok(file);

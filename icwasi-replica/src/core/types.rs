@@ -84,7 +84,11 @@ pub struct UserError {
 impl UserError {
     /// An error for something that did not run.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        UserError { code, message: message.into(), stats: None }
+        UserError {
+            code,
+            message: message.into(),
+            stats: None,
+        }
     }
 
     /// The same error with what was consumed.
@@ -100,7 +104,10 @@ impl UserError {
 
     /// No canister has this id.
     pub fn not_found(id: &Principal) -> Self {
-        Self::new(ErrorCode::CanisterNotFound, format!("Canister {id} not found"))
+        Self::new(
+            ErrorCode::CanisterNotFound,
+            format!("Canister {id} not found"),
+        )
     }
 }
 

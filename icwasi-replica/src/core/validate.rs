@@ -96,7 +96,11 @@ pub fn decode(module: &[u8], limits: &Limits) -> Result<Vec<u8>, UserError> {
         flate2::read::GzDecoder::new(module)
             .take(limits.module_bytes as u64 + 1)
             .read_to_end(&mut out)
-            .map_err(|e| refuse(format!("Failed to decode wasm module: unsupported canister module format: {e}")))?;
+            .map_err(|e| {
+                refuse(format!(
+                    "Failed to decode wasm module: unsupported canister module format: {e}"
+                ))
+            })?;
         out
     } else {
         module.to_vec()
@@ -134,7 +138,9 @@ struct State {
 
 /// Checks a plain module against everything the IC checks.
 pub fn validate(wasm: &[u8], limits: &Limits) -> Result<ModuleInfo, UserError> {
-    Validator::new_with_features(features()).validate_all(wasm).map_err(parse_error)?;
+    Validator::new_with_features(features())
+        .validate_all(wasm)
+        .map_err(parse_error)?;
     let mut state = State::default();
     let mut body = 0;
     for payload in Parser::new(0).parse_all(wasm) {
@@ -309,7 +315,9 @@ impl State {
             let export = export.map_err(parse_error)?;
             let name = export.name;
             if RESERVED.contains(&name) {
-                return Err(invalid(format!("Exporting reserved symbols is not allowed: '{name}'")));
+                return Err(invalid(format!(
+                    "Exporting reserved symbols is not allowed: '{name}'"
+                )));
             }
             if export.kind != ExternalKind::Func || !name.starts_with("canister_") {
                 continue;
@@ -324,12 +332,16 @@ impl State {
             if let Some((method, kind)) = method {
                 self.method_name_chars += method.len();
                 if self.info.methods.insert(method.into(), kind).is_some() {
-                    return Err(invalid(format!("Duplicate function '{method}' exported multiple times with different call types: update, query, or composite_query.")));
+                    return Err(invalid(format!(
+                        "Duplicate function '{method}' exported multiple times with different call types: update, query, or composite_query."
+                    )));
                 }
             } else if HOOKS.contains(&name) {
                 self.info.hooks.insert(name.into());
             } else {
-                return Err(invalid(format!("Exporting a function with invalid name '{name}' is not allowed; names starting with canister_ are reserved.")));
+                return Err(invalid(format!(
+                    "Exporting a function with invalid name '{name}' is not allowed; names starting with canister_ are reserved."
+                )));
             }
             let ty = self.functions.get(export.index as usize).copied();
             match ty.and_then(|ty| self.types.get(ty as usize)) {
@@ -349,7 +361,10 @@ impl State {
             )));
         }
         if self.method_name_chars > limits.exported_method_name_chars {
-            return Err(invalid(format!("The sum of `<name>` lengths in exported functions called `canister_update <name>`, `canister_query <name>`, or `canister_composite_query <name>` exceeds {}.", limits.exported_method_name_chars)));
+            return Err(invalid(format!(
+                "The sum of `<name>` lengths in exported functions called `canister_update <name>`, `canister_query <name>`, or `canister_composite_query <name>` exceeds {}.",
+                limits.exported_method_name_chars
+            )));
         }
         Ok(())
     }
@@ -357,10 +372,14 @@ impl State {
     fn data(&self, reader: wasmparser::DataSectionReader<'_>) -> Result<(), UserError> {
         let invalid =
             |why: String| refuse(format!("Wasm module has an invalid data section. {why}"));
-        let bytes = self.memory.map_or(0, |m| m.initial.saturating_mul(WASM_PAGE));
+        let bytes = self
+            .memory
+            .map_or(0, |m| m.initial.saturating_mul(WASM_PAGE));
         for segment in reader {
             let segment = segment.map_err(parse_error)?;
-            let wasmparser::DataKind::Active { offset_expr, .. } = segment.kind else { continue };
+            let wasmparser::DataKind::Active { offset_expr, .. } = segment.kind else {
+                continue;
+            };
             let mut ops = offset_expr.get_operators_reader().into_iter();
             let offset = match (ops.next(), ops.next()) {
                 (Some(Ok(Operator::I32Const { value })), Some(Ok(Operator::End))) => {
@@ -377,7 +396,11 @@ impl State {
             };
             match offset.checked_add(segment.data.len() as u64) {
                 Some(end) if end <= bytes => {}
-                _ => return Err(invalid("Segment does not fit into the initial memory.".into())),
+                _ => {
+                    return Err(invalid(
+                        "Segment does not fit into the initial memory.".into(),
+                    ));
+                }
             }
         }
         Ok(())
@@ -386,7 +409,9 @@ impl State {
     fn custom(&mut self, name: &str, data: &[u8], limits: &Limits) -> Result<(), UserError> {
         let invalid =
             |why: String| refuse(format!("Wasm module has an invalid custom section. {why}"));
-        let Some(rest) = name.strip_prefix("icp:") else { return Ok(()) };
+        let Some(rest) = name.strip_prefix("icp:") else {
+            return Ok(());
+        };
         let (public, key) = match rest.split_once(' ') {
             Some(("public", key)) => (true, key),
             Some(("private", key)) => (false, key),
@@ -397,9 +422,14 @@ impl State {
                 )));
             }
         };
-        let metadata = Metadata { public, content: data.to_vec() };
+        let metadata = Metadata {
+            public,
+            content: data.to_vec(),
+        };
         if self.info.metadata.insert(key.into(), metadata).is_some() {
-            return Err(invalid(format!("Invalid custom section: duplicate name '{key}'.")));
+            return Err(invalid(format!(
+                "Invalid custom section: duplicate name '{key}'."
+            )));
         }
         self.custom_bytes += data.len() + name.len();
         if self.info.metadata.len() > limits.custom_sections {

@@ -1,7 +1,9 @@
 //! Installing code, in one message or from the chunk store.
 
-use candid::Principal;
+use candid::{CandidType, Principal};
 use ic_management_canister_types as types;
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
 use super::Call;
@@ -22,8 +24,17 @@ fn mode(mode: types::CanisterInstallMode) -> InstallMode {
     }
 }
 
+/// The argument of `install_code`; unlike the type of the library it takes the module in one piece.
+#[derive(CandidType, Deserialize)]
+pub(super) struct InstallCode {
+    mode: types::CanisterInstallMode,
+    pub(super) canister_id: Principal,
+    wasm_module: ByteBuf,
+    arg: ByteBuf,
+}
+
 impl Call<'_> {
-    pub(super) fn install(&mut self, arg: types::InstallCodeArgs) -> Result<(), UserError> {
+    pub(super) fn install(&mut self, arg: InstallCode) -> Result<(), UserError> {
         self.controlled(&arg.canister_id)?;
         self.put(&arg.canister_id, arg.mode, &arg.wasm_module, &arg.arg)
     }

@@ -189,16 +189,25 @@ pub fn check_effective_id(method: &str, arg: &[u8], effective: Principal) -> Res
     }
 }
 
+#[derive(CandidType, serde::Deserialize)]
+struct ChunkedTarget {
+    target_canister: Principal,
+    #[serde(rename = "arg")]
+    _arg: serde_bytes::ByteBuf,
+}
+
 /// The canister that a call is about.
 fn target(method: Method, arg: &[u8]) -> Result<Option<Principal>, String> {
     match method {
         Method::CreateCanister | Method::ProvisionalCreateCanister | Method::RawRand => Ok(None),
+        // Blobs are named here so that they are taken in one piece; to skip them costs time and
+        // quota for every byte.
         Method::InstallChunkedCode => {
-            #[derive(CandidType, serde::Deserialize)]
-            struct Target {
-                target_canister: Principal,
-            }
-            decode_raw::<Target>(arg).map(|arg| Some(arg.target_canister))
+            decode_raw::<ChunkedTarget>(arg).map(|arg| Some(arg.target_canister))
+        }
+        Method::InstallCode => decode_raw::<code::InstallCode>(arg).map(|arg| Some(arg.canister_id)),
+        Method::UploadChunk => {
+            decode_raw::<types::UploadChunkArgs>(arg).map(|arg| Some(arg.canister_id))
         }
         _ => decode_raw::<types::CanisterIdRecord>(arg).map(|arg| Some(arg.canister_id)),
     }

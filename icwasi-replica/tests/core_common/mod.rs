@@ -26,7 +26,8 @@ pub fn empty() -> (Core, Principal) {
 
 pub fn create(core: &mut Core) -> Principal {
     let settings = Settings::new(vec![user()], core.limits());
-    core.create_canister(user(), None, settings, 1_000_000_000_000).expect("created")
+    core.create_canister(user(), None, settings, 1_000_000_000_000)
+        .expect("created")
 }
 
 pub fn wasm(text: &str) -> Vec<u8> {

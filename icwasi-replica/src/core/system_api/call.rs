@@ -10,8 +10,7 @@ use super::{
 };
 use crate::core::costs::{API_CALL_NEW, API_CALL_PERFORM, API_DEFAULT, TRANSMISSION_PER_BYTE};
 
-const CALLING: Contexts =
-    UPDATE | COMPOSITE_QUERY | CALLBACK | COMPOSITE_CALLBACK | SYSTEM;
+const CALLING: Contexts = UPDATE | COMPOSITE_QUERY | CALLBACK | COMPOSITE_CALLBACK | SYSTEM;
 const PAYING: Contexts = UPDATE | CALLBACK | SYSTEM;
 /// `call_perform` says that the queue is full or cycles are short.
 const SYS_TRANSIENT: i32 = 2;
@@ -45,7 +44,11 @@ fn call_new(c: &mut Ctx<'_>, new: NewCall) -> R<()> {
         method,
         arg: Vec::new(),
         cycles: 0,
-        callback: Callback { reply: new.reply, reject: new.reject, cleanup: None },
+        callback: Callback {
+            reply: new.reply,
+            reject: new.reject,
+            cleanup: None,
+        },
         timeout: None,
     });
     Ok(())
@@ -55,7 +58,9 @@ fn call_new(c: &mut Ctx<'_>, new: NewCall) -> R<()> {
 fn pending<'a>(c: &'a mut Ctx<'_>, name: &str) -> R<&'a mut OutgoingCall> {
     match &mut c.data_mut().message().pending {
         Some(call) => Ok(call),
-        None => contract(format!("ic0.{name} called when no call is under construction.")),
+        None => contract(format!(
+            "ic0.{name} called when no call is under construction."
+        )),
     }
 }
 
@@ -63,7 +68,9 @@ fn on_cleanup(c: &mut Ctx<'_>, function: u64, env: u64) -> R<()> {
     enter(c, "call_on_cleanup", CALLING, API_DEFAULT)?;
     let call = pending(c, "call_on_cleanup")?;
     if call.callback.cleanup.is_some() {
-        return contract("ic0.call_on_cleanup can be called at most once between `call_new` and `call_perform`");
+        return contract(
+            "ic0.call_on_cleanup can be called at most once between `call_new` and `call_perform`",
+        );
     }
     call.callback.cleanup = Some(WasmClosure { function, env });
     Ok(())
@@ -95,7 +102,9 @@ fn best_effort(c: &mut Ctx<'_>, seconds: i32) -> R<()> {
     let max = c.data_mut().message().limits.best_effort_timeout_max;
     let call = pending(c, NAME)?;
     if call.timeout.is_some() {
-        return contract(format!("ic0.{NAME}: a timeout is already set for this call"));
+        return contract(format!(
+            "ic0.{NAME}: a timeout is already set for this call"
+        ));
     }
     call.timeout = Some((seconds as u32).min(max));
     Ok(())
@@ -126,7 +135,9 @@ fn perform(c: &mut Ctx<'_>) -> R<i32> {
     enter(c, "call_perform", CALLING, API_CALL_PERFORM)?;
     pending(c, "call_perform")?;
     let message = c.data_mut().message();
-    let Some(call) = message.pending.take() else { return Ok(SYS_TRANSIENT) };
+    let Some(call) = message.pending.take() else {
+        return Ok(SYS_TRANSIENT);
+    };
     let fees = &message.limits.fees;
     let fee = if fees.charge {
         // Paid ahead: the request, and the largest response it may bring.
@@ -160,24 +171,38 @@ pub(super) fn link<W: Word>(l: &mut Linker<Host>) -> R<()> {
         let new = NewCall {
             callee: (callee.get(), callee_size.get()),
             name: (name.get(), name_size.get()),
-            reply: WasmClosure { function: reply_fun.get(), env: reply_env.get() },
-            reject: WasmClosure { function: reject_fun.get(), env: reject_env.get() },
+            reply: WasmClosure {
+                function: reply_fun.get(),
+                env: reply_env.get(),
+            },
+            reject: WasmClosure {
+                function: reject_fun.get(),
+                env: reject_env.get(),
+            },
         };
         call_new(&mut c, new)
     }
     l.func_wrap("ic0", "call_new", new::<W>)?;
-    l.func_wrap("ic0", "call_on_cleanup", |mut c: Ctx<'_>, function: W, env: W| {
-        on_cleanup(&mut c, function.get(), env.get())
-    })?;
+    l.func_wrap(
+        "ic0",
+        "call_on_cleanup",
+        |mut c: Ctx<'_>, function: W, env: W| on_cleanup(&mut c, function.get(), env.get()),
+    )?;
     l.func_wrap("ic0", "call_data_append", |mut c: Ctx<'_>, src: W, n: W| {
         data_append(&mut c, src.get(), n.get())
     })?;
-    l.func_wrap("ic0", "call_with_best_effort_response", |mut c: Ctx<'_>, seconds: i32| {
-        best_effort(&mut c, seconds)
-    })?;
-    l.func_wrap("ic0", "call_cycles_add128", |mut c: Ctx<'_>, high: i64, low: i64| {
-        cycles_add(&mut c, "call_cycles_add128", high_low(high, low))
-    })?;
+    l.func_wrap(
+        "ic0",
+        "call_with_best_effort_response",
+        |mut c: Ctx<'_>, seconds: i32| best_effort(&mut c, seconds),
+    )?;
+    l.func_wrap(
+        "ic0",
+        "call_cycles_add128",
+        |mut c: Ctx<'_>, high: i64, low: i64| {
+            cycles_add(&mut c, "call_cycles_add128", high_low(high, low))
+        },
+    )?;
     l.func_wrap("ic0", "call_perform", |mut c: Ctx<'_>| perform(&mut c))?;
     if !W::WIDE {
         l.func_wrap("ic0", "call_cycles_add", |mut c: Ctx<'_>, amount: i64| {

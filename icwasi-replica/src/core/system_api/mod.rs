@@ -66,7 +66,9 @@ pub struct Host {
 impl Host {
     /// The message that runs.
     fn message(&mut self) -> &mut Message {
-        self.message.as_mut().expect("host functions only run while a message does")
+        self.message
+            .as_mut()
+            .expect("host functions only run while a message does")
     }
 }
 
@@ -79,15 +81,19 @@ impl wasmtime::ResourceLimiter for Host {
     ) -> wasmtime::Result<bool> {
         // While an instance is made nothing is limited: sizes were checked or come from saved
         // states.
-        let Some(message) = &self.message else { return Ok(true) };
+        let Some(message) = &self.message else {
+            return Ok(true);
+        };
         let desired = desired as u64;
         if desired > message.heap_maximum || maximum.is_some_and(|m| desired > m as u64) {
             return Ok(false);
         }
         match message.wasm_memory_limit {
-            Some(limit) if desired > limit => {
-                Err(HostTrap::WasmMemoryLimit { bytes: desired, limit }.into())
+            Some(limit) if desired > limit => Err(HostTrap::WasmMemoryLimit {
+                bytes: desired,
+                limit,
             }
+            .into()),
             _ => Ok(true),
         }
     }

@@ -12,8 +12,17 @@ const ARG: Contexts = INIT | UPDATE | QUERIES | REPLY | COMPOSITE_REPLY | INSPEC
 const REJECTED: Contexts = REJECT | COMPOSITE_REJECT;
 
 fn reject_code(c: &mut Ctx<'_>) -> R<i32> {
-    enter(c, "msg_reject_code", CALLBACK | COMPOSITE_CALLBACK | CLEANUP, API_DEFAULT)?;
-    Ok(c.data_mut().message().reject.as_ref().map_or(0, |(code, _)| *code as i32))
+    enter(
+        c,
+        "msg_reject_code",
+        CALLBACK | COMPOSITE_CALLBACK | CLEANUP,
+        API_DEFAULT,
+    )?;
+    Ok(c.data_mut()
+        .message()
+        .reject
+        .as_ref()
+        .map_or(0, |(code, _)| *code as i32))
 }
 
 fn reply_data_append(c: &mut Ctx<'_>, src: u64, size: u64) -> R<()> {
@@ -82,7 +91,9 @@ fn accept(c: &mut Ctx<'_>, max: u128) -> u128 {
 fn narrow(name: &str, cycles: u128) -> R<i64> {
     match u64::try_from(cycles) {
         Ok(cycles) => Ok(cycles as i64),
-        Err(_) => contract(format!("ic0.{name}: {cycles} cycles do not fit into 64 bits")),
+        Err(_) => contract(format!(
+            "ic0.{name}: {cycles} cycles do not fit into 64 bits"
+        )),
     }
 }
 
@@ -93,20 +104,35 @@ pub(super) fn link<W: Word>(l: &mut Linker<Host>) -> R<()> {
         enter(&mut c, "msg_arg_data_size", ARG, API_DEFAULT)?;
         Ok(W::put(c.data_mut().message().arg.len() as u64))
     })?;
-    l.func_wrap("ic0", "msg_arg_data_copy", |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
-        const NAME: &str = "msg_arg_data_copy";
-        enter(&mut c, NAME, ARG, API_DEFAULT)?;
-        copy_from(&mut c, NAME, |m| &m.arg, dst.get(), off.get(), n.get())
-    })?;
+    l.func_wrap(
+        "ic0",
+        "msg_arg_data_copy",
+        |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
+            const NAME: &str = "msg_arg_data_copy";
+            enter(&mut c, NAME, ARG, API_DEFAULT)?;
+            copy_from(&mut c, NAME, |m| &m.arg, dst.get(), off.get(), n.get())
+        },
+    )?;
     l.func_wrap("ic0", "msg_caller_size", |mut c: Ctx<'_>| -> R<W> {
         enter(&mut c, "msg_caller_size", NOT_START, API_DEFAULT)?;
         Ok(W::put(c.data_mut().message().caller.as_slice().len() as u64))
     })?;
-    l.func_wrap("ic0", "msg_caller_copy", |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
-        const NAME: &str = "msg_caller_copy";
-        enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
-        copy_from(&mut c, NAME, |m| m.caller.as_slice(), dst.get(), off.get(), n.get())
-    })?;
+    l.func_wrap(
+        "ic0",
+        "msg_caller_copy",
+        |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
+            const NAME: &str = "msg_caller_copy";
+            enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
+            copy_from(
+                &mut c,
+                NAME,
+                |m| m.caller.as_slice(),
+                dst.get(),
+                off.get(),
+                n.get(),
+            )
+        },
+    )?;
     // Nothing here carries attested information about the sender: both are empty.
     for name in ["msg_caller_info_data", "msg_caller_info_signer"] {
         let size = format!("{name}_size");
@@ -115,47 +141,73 @@ pub(super) fn link<W: Word>(l: &mut Linker<Host>) -> R<()> {
             Ok(W::put(0))
         })?;
         let copy = format!("{name}_copy");
-        l.func_wrap("ic0", &copy.clone(), move |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
-            enter(&mut c, &copy, NOT_START, API_DEFAULT)?;
-            copy_from(&mut c, &copy, |_| &[], dst.get(), off.get(), n.get())
-        })?;
+        l.func_wrap(
+            "ic0",
+            &copy.clone(),
+            move |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
+                enter(&mut c, &copy, NOT_START, API_DEFAULT)?;
+                copy_from(&mut c, &copy, |_| &[], dst.get(), off.get(), n.get())
+            },
+        )?;
     }
-    l.func_wrap("ic0", "msg_reject_code", |mut c: Ctx<'_>| reject_code(&mut c))?;
+    l.func_wrap("ic0", "msg_reject_code", |mut c: Ctx<'_>| {
+        reject_code(&mut c)
+    })?;
     l.func_wrap("ic0", "msg_reject_msg_size", |mut c: Ctx<'_>| -> R<W> {
         enter(&mut c, "msg_reject_msg_size", REJECTED, API_DEFAULT)?;
-        Ok(W::put(c.data_mut().message().reject.as_ref().map_or(0, |(_, m)| m.len() as u64)))
+        Ok(W::put(
+            c.data_mut()
+                .message()
+                .reject
+                .as_ref()
+                .map_or(0, |(_, m)| m.len() as u64),
+        ))
     })?;
-    l.func_wrap("ic0", "msg_reject_msg_copy", |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
-        const NAME: &str = "msg_reject_msg_copy";
-        enter(&mut c, NAME, REJECTED, API_DEFAULT)?;
-        let source = |m: &'_ super::Message| m.reject.clone().map_or(String::new(), |r| r.1);
-        let text = source(c.data_mut().message());
-        charge(&mut c, n.get())?;
-        let range = super::range(NAME, "payload", off.get(), n.get(), text.len())?;
-        super::store(&mut c, NAME, dst.get(), &text.as_bytes()[range])
-    })?;
+    l.func_wrap(
+        "ic0",
+        "msg_reject_msg_copy",
+        |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
+            const NAME: &str = "msg_reject_msg_copy";
+            enter(&mut c, NAME, REJECTED, API_DEFAULT)?;
+            let source = |m: &'_ super::Message| m.reject.clone().map_or(String::new(), |r| r.1);
+            let text = source(c.data_mut().message());
+            charge(&mut c, n.get())?;
+            let range = super::range(NAME, "payload", off.get(), n.get(), text.len())?;
+            super::store(&mut c, NAME, dst.get(), &text.as_bytes()[range])
+        },
+    )?;
     l.func_wrap("ic0", "msg_deadline", |mut c: Ctx<'_>| -> R<i64> {
         let allowed = UPDATE | QUERIES | CALLBACK | COMPOSITE_CALLBACK;
         enter(&mut c, "msg_deadline", allowed, API_DEFAULT)?;
         Ok(c.data_mut().message().deadline as i64)
     })?;
-    l.func_wrap("ic0", "msg_reply_data_append", |mut c: Ctx<'_>, src: W, n: W| {
-        reply_data_append(&mut c, src.get(), n.get())
-    })?;
+    l.func_wrap(
+        "ic0",
+        "msg_reply_data_append",
+        |mut c: Ctx<'_>, src: W, n: W| reply_data_append(&mut c, src.get(), n.get()),
+    )?;
     l.func_wrap("ic0", "msg_reply", |mut c: Ctx<'_>| reply(&mut c))?;
     l.func_wrap("ic0", "msg_reject", |mut c: Ctx<'_>, src: W, n: W| {
         reject(&mut c, src.get(), n.get())
     })?;
-    l.func_wrap("ic0", "msg_cycles_available128", |mut c: Ctx<'_>, dst: W| -> R<()> {
-        enter(&mut c, "msg_cycles_available128", AVAILABLE, API_DEFAULT)?;
-        let value = c.data_mut().message().available;
-        store128(&mut c, "msg_cycles_available128", dst.get(), value)
-    })?;
-    l.func_wrap("ic0", "msg_cycles_refunded128", |mut c: Ctx<'_>, dst: W| -> R<()> {
-        enter(&mut c, "msg_cycles_refunded128", CALLBACK, API_DEFAULT)?;
-        let value = c.data_mut().message().refunded;
-        store128(&mut c, "msg_cycles_refunded128", dst.get(), value)
-    })?;
+    l.func_wrap(
+        "ic0",
+        "msg_cycles_available128",
+        |mut c: Ctx<'_>, dst: W| -> R<()> {
+            enter(&mut c, "msg_cycles_available128", AVAILABLE, API_DEFAULT)?;
+            let value = c.data_mut().message().available;
+            store128(&mut c, "msg_cycles_available128", dst.get(), value)
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "msg_cycles_refunded128",
+        |mut c: Ctx<'_>, dst: W| -> R<()> {
+            enter(&mut c, "msg_cycles_refunded128", CALLBACK, API_DEFAULT)?;
+            let value = c.data_mut().message().refunded;
+            store128(&mut c, "msg_cycles_refunded128", dst.get(), value)
+        },
+    )?;
     l.func_wrap(
         "ic0",
         "msg_cycles_accept128",
@@ -169,11 +221,22 @@ pub(super) fn link<W: Word>(l: &mut Linker<Host>) -> R<()> {
         enter(&mut c, "msg_method_name_size", INSPECT, API_DEFAULT)?;
         Ok(W::put(c.data_mut().message().method.len() as u64))
     })?;
-    l.func_wrap("ic0", "msg_method_name_copy", |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
-        const NAME: &str = "msg_method_name_copy";
-        enter(&mut c, NAME, INSPECT, API_DEFAULT)?;
-        copy_from(&mut c, NAME, |m| m.method.as_bytes(), dst.get(), off.get(), n.get())
-    })?;
+    l.func_wrap(
+        "ic0",
+        "msg_method_name_copy",
+        |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
+            const NAME: &str = "msg_method_name_copy";
+            enter(&mut c, NAME, INSPECT, API_DEFAULT)?;
+            copy_from(
+                &mut c,
+                NAME,
+                |m| m.method.as_bytes(),
+                dst.get(),
+                off.get(),
+                n.get(),
+            )
+        },
+    )?;
     l.func_wrap("ic0", "accept_message", |mut c: Ctx<'_>| -> R<()> {
         enter(&mut c, "accept_message", INSPECT, API_DEFAULT)?;
         let message = c.data_mut().message();
@@ -194,10 +257,14 @@ pub(super) fn link<W: Word>(l: &mut Linker<Host>) -> R<()> {
         enter(&mut c, "msg_cycles_refunded", CALLBACK, API_DEFAULT)?;
         narrow("msg_cycles_refunded", c.data_mut().message().refunded)
     })?;
-    l.func_wrap("ic0", "msg_cycles_accept", |mut c: Ctx<'_>, max: i64| -> R<i64> {
-        enter(&mut c, "msg_cycles_accept", AVAILABLE, API_DEFAULT)?;
-        let amount = accept(&mut c, u128::from(max as u64));
-        narrow("msg_cycles_accept", amount)
-    })?;
+    l.func_wrap(
+        "ic0",
+        "msg_cycles_accept",
+        |mut c: Ctx<'_>, max: i64| -> R<i64> {
+            enter(&mut c, "msg_cycles_accept", AVAILABLE, API_DEFAULT)?;
+            let amount = accept(&mut c, u128::from(max as u64));
+            narrow("msg_cycles_accept", amount)
+        },
+    )?;
     Ok(())
 }

@@ -13,48 +13,91 @@ use crate::core::canister::CanisterStatus;
 use crate::core::costs::*;
 use crate::core::limits::Fees;
 
-/// What may burn cycles or set the timer.
+/// What may set the timer.
 const CHANGING: Contexts = REPLICATED & !REPLICATED_QUERY;
 
 fn narrow(name: &str, cycles: u128) -> R<i64> {
     match u64::try_from(cycles) {
         Ok(cycles) => Ok(cycles as i64),
-        Err(_) => contract(format!("ic0.{name}: {cycles} cycles do not fit into 64 bits")),
+        Err(_) => contract(format!(
+            "ic0.{name}: {cycles} cycles do not fit into 64 bits"
+        )),
     }
 }
 
 fn identity<W: Word>(l: &mut Linker<Host>) -> R<()> {
     l.func_wrap("ic0", "canister_self_size", |mut c: Ctx<'_>| -> R<W> {
         enter(&mut c, "canister_self_size", NOT_START, API_DEFAULT)?;
-        Ok(W::put(c.data_mut().message().canister.as_slice().len() as u64))
+        Ok(W::put(
+            c.data_mut().message().canister.as_slice().len() as u64
+        ))
     })?;
-    l.func_wrap("ic0", "canister_self_copy", |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
-        const NAME: &str = "canister_self_copy";
-        enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
-        copy_from(&mut c, NAME, |m| m.canister.as_slice(), dst.get(), off.get(), n.get())
-    })?;
+    l.func_wrap(
+        "ic0",
+        "canister_self_copy",
+        |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
+            const NAME: &str = "canister_self_copy";
+            enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
+            copy_from(
+                &mut c,
+                NAME,
+                |m| m.canister.as_slice(),
+                dst.get(),
+                off.get(),
+                n.get(),
+            )
+        },
+    )?;
     l.func_wrap("ic0", "subnet_self_size", |mut c: Ctx<'_>| -> R<W> {
         enter(&mut c, "subnet_self_size", NOT_START, API_DEFAULT)?;
-        Ok(W::put(c.data_mut().message().subnet.id.as_slice().len() as u64))
+        Ok(W::put(
+            c.data_mut().message().subnet.id.as_slice().len() as u64
+        ))
     })?;
-    l.func_wrap("ic0", "subnet_self_copy", |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
-        const NAME: &str = "subnet_self_copy";
-        enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
-        copy_from(&mut c, NAME, |m| m.subnet.id.as_slice(), dst.get(), off.get(), n.get())
-    })?;
-    l.func_wrap("ic0", "subnet_self_node_count", |mut c: Ctx<'_>| -> R<i32> {
-        enter(&mut c, "subnet_self_node_count", NOT_START, API_DEFAULT)?;
-        Ok(c.data_mut().message().limits.fees.nodes as i32)
-    })?;
+    l.func_wrap(
+        "ic0",
+        "subnet_self_copy",
+        |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
+            const NAME: &str = "subnet_self_copy";
+            enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
+            copy_from(
+                &mut c,
+                NAME,
+                |m| m.subnet.id.as_slice(),
+                dst.get(),
+                off.get(),
+                n.get(),
+            )
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "subnet_self_node_count",
+        |mut c: Ctx<'_>| -> R<i32> {
+            enter(&mut c, "subnet_self_node_count", NOT_START, API_DEFAULT)?;
+            Ok(c.data_mut().message().limits.fees.nodes as i32)
+        },
+    )?;
     l.func_wrap("ic0", "root_key_size", |mut c: Ctx<'_>| -> R<W> {
         enter(&mut c, "root_key_size", REPLICATED, API_DEFAULT)?;
         Ok(W::put(c.data_mut().message().subnet.root_key.len() as u64))
     })?;
-    l.func_wrap("ic0", "root_key_copy", |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
-        const NAME: &str = "root_key_copy";
-        enter(&mut c, NAME, REPLICATED, API_DEFAULT)?;
-        copy_from(&mut c, NAME, |m| &m.subnet.root_key, dst.get(), off.get(), n.get())
-    })?;
+    l.func_wrap(
+        "ic0",
+        "root_key_copy",
+        |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
+            const NAME: &str = "root_key_copy";
+            enter(&mut c, NAME, REPLICATED, API_DEFAULT)?;
+            copy_from(
+                &mut c,
+                NAME,
+                |m| &m.subnet.root_key,
+                dst.get(),
+                off.get(),
+                n.get(),
+            )
+        },
+    )?;
     l.func_wrap("ic0", "canister_status", |mut c: Ctx<'_>| -> R<i32> {
         enter(&mut c, "canister_status", NOT_START, API_DEFAULT)?;
         Ok(match c.data_mut().message().status {
@@ -67,25 +110,38 @@ fn identity<W: Word>(l: &mut Linker<Host>) -> R<()> {
         enter(&mut c, "canister_version", NOT_START, API_DEFAULT)?;
         Ok(c.data_mut().message().version as i64)
     })?;
-    l.func_wrap("ic0", "is_controller", |mut c: Ctx<'_>, src: W, n: W| -> R<i32> {
-        const NAME: &str = "is_controller";
-        enter(&mut c, NAME, ALWAYS, API_IS_CONTROLLER)?;
-        charge(&mut c, n.get())?;
-        let bytes = load(&mut c, NAME, src.get(), n.get())?;
-        let Ok(principal) = Principal::try_from_slice(&bytes) else {
-            return contract("ic0.is_controller: not a valid principal");
-        };
-        Ok(i32::from(c.data_mut().message().controllers.contains(&principal)))
-    })?;
-    l.func_wrap("ic0", "in_replicated_execution", |mut c: Ctx<'_>| -> R<i32> {
-        enter(&mut c, "in_replicated_execution", ALWAYS, API_DEFAULT)?;
-        Ok(i32::from(c.data_mut().message().replicated))
-    })?;
+    l.func_wrap(
+        "ic0",
+        "is_controller",
+        |mut c: Ctx<'_>, src: W, n: W| -> R<i32> {
+            const NAME: &str = "is_controller";
+            enter(&mut c, NAME, ALWAYS, API_IS_CONTROLLER)?;
+            charge(&mut c, n.get())?;
+            let bytes = load(&mut c, NAME, src.get(), n.get())?;
+            let Ok(principal) = Principal::try_from_slice(&bytes) else {
+                return contract("ic0.is_controller: not a valid principal");
+            };
+            Ok(i32::from(
+                c.data_mut().message().controllers.contains(&principal),
+            ))
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "in_replicated_execution",
+        |mut c: Ctx<'_>| -> R<i32> {
+            enter(&mut c, "in_replicated_execution", ALWAYS, API_DEFAULT)?;
+            Ok(i32::from(c.data_mut().message().replicated))
+        },
+    )?;
     Ok(())
 }
 
 fn cycles<W: Word>(l: &mut Linker<Host>) -> R<()> {
-    for name in ["canister_cycle_balance128", "canister_liquid_cycle_balance128"] {
+    for name in [
+        "canister_cycle_balance128",
+        "canister_liquid_cycle_balance128",
+    ] {
         l.func_wrap("ic0", name, move |mut c: Ctx<'_>, dst: W| -> R<()> {
             enter(&mut c, name, NOT_START, API_DEFAULT)?;
             let value = c.data_mut().message().balance;
@@ -96,7 +152,7 @@ fn cycles<W: Word>(l: &mut Linker<Host>) -> R<()> {
         "ic0",
         "cycles_burn128",
         |mut c: Ctx<'_>, high: i64, low: i64, dst: W| -> R<()> {
-            enter(&mut c, "cycles_burn128", CHANGING, API_DEFAULT)?;
+            enter(&mut c, "cycles_burn128", REPLICATED, API_DEFAULT)?;
             let message = c.data_mut().message();
             let amount = high_low(high, low).min(message.balance);
             message.balance -= amount;
@@ -104,10 +160,14 @@ fn cycles<W: Word>(l: &mut Linker<Host>) -> R<()> {
         },
     )?;
     if !W::WIDE {
-        l.func_wrap("ic0", "canister_cycle_balance", |mut c: Ctx<'_>| -> R<i64> {
-            enter(&mut c, "canister_cycle_balance", NOT_START, API_DEFAULT)?;
-            narrow("canister_cycle_balance", c.data_mut().message().balance)
-        })?;
+        l.func_wrap(
+            "ic0",
+            "canister_cycle_balance",
+            |mut c: Ctx<'_>| -> R<i64> {
+                enter(&mut c, "canister_cycle_balance", NOT_START, API_DEFAULT)?;
+                narrow("canister_cycle_balance", c.data_mut().message().balance)
+            },
+        )?;
     }
     Ok(())
 }
@@ -117,64 +177,96 @@ fn time_and_certificate<W: Word>(l: &mut Linker<Host>) -> R<()> {
         enter(&mut c, "time", NOT_START, API_DEFAULT)?;
         Ok(c.data_mut().message().time as i64)
     })?;
-    l.func_wrap("ic0", "global_timer_set", |mut c: Ctx<'_>, at: i64| -> R<i64> {
-        enter(&mut c, "global_timer_set", CHANGING, API_DEFAULT)?;
-        let message = c.data_mut().message();
-        let before = message.timer.unwrap_or(message.timer_before);
-        message.timer = Some(at as u64);
-        Ok(before as i64)
-    })?;
-    l.func_wrap("ic0", "performance_counter", |mut c: Ctx<'_>, kind: i32| -> R<i64> {
-        enter(&mut c, "performance_counter", ALWAYS, API_PERFORMANCE_COUNTER)?;
-        let left = remaining(&mut c);
-        let message = c.data_mut().message();
-        let here = (message.limit as i64).saturating_sub(left);
-        match kind {
-            0 => Ok(here),
-            1 => Ok(here.saturating_add_unsigned(message.context_instructions)),
-            _ => contract(format!("ic0.performance_counter: unknown counter type {kind}")),
-        }
-    })?;
-    l.func_wrap("ic0", "certified_data_set", |mut c: Ctx<'_>, src: W, n: W| -> R<()> {
-        const NAME: &str = "certified_data_set";
-        let allowed = INIT | PRE_UPGRADE | UPDATE | CALLBACK | SYSTEM;
-        enter(&mut c, NAME, allowed, API_DEFAULT)?;
-        charge(&mut c, n.get())?;
-        let limit = c.data_mut().message().limits.certified_data_bytes as u64;
-        if n.get() > limit {
-            return contract(format!(
-                "ic0_certified_data_set failed because the passed data must be no larger than \
+    l.func_wrap(
+        "ic0",
+        "global_timer_set",
+        |mut c: Ctx<'_>, at: i64| -> R<i64> {
+            enter(&mut c, "global_timer_set", CHANGING, API_DEFAULT)?;
+            let message = c.data_mut().message();
+            let before = message.timer.unwrap_or(message.timer_before);
+            message.timer = Some(at as u64);
+            Ok(before as i64)
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "performance_counter",
+        |mut c: Ctx<'_>, kind: i32| -> R<i64> {
+            enter(
+                &mut c,
+                "performance_counter",
+                ALWAYS,
+                API_PERFORMANCE_COUNTER,
+            )?;
+            let left = remaining(&mut c);
+            let message = c.data_mut().message();
+            let here = (message.limit as i64).saturating_sub(left);
+            match kind {
+                0 => Ok(here),
+                1 => Ok(here.saturating_add_unsigned(message.context_instructions)),
+                _ => contract(format!(
+                    "ic0.performance_counter: unknown counter type {kind}"
+                )),
+            }
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "certified_data_set",
+        |mut c: Ctx<'_>, src: W, n: W| -> R<()> {
+            const NAME: &str = "certified_data_set";
+            let allowed = INIT | PRE_UPGRADE | UPDATE | CALLBACK | SYSTEM;
+            enter(&mut c, NAME, allowed, API_DEFAULT)?;
+            charge(&mut c, n.get())?;
+            let limit = c.data_mut().message().limits.certified_data_bytes as u64;
+            if n.get() > limit {
+                return contract(format!(
+                    "ic0_certified_data_set failed because the passed data must be no larger than \
                  {limit} bytes. Found {} bytes",
-                n.get()
-            ));
-        }
-        let bytes = load(&mut c, NAME, src.get(), n.get())?;
-        c.data_mut().message().certified_data = Some(bytes);
-        Ok(())
-    })?;
-    l.func_wrap("ic0", "data_certificate_present", |mut c: Ctx<'_>| -> R<i32> {
-        enter(&mut c, "data_certificate_present", NOT_START, API_DEFAULT)?;
-        let message = c.data_mut().message();
-        let can = message.context & (QUERY | COMPOSITE_QUERY) != 0;
-        Ok(i32::from(can && message.certificate.is_some()))
-    })?;
+                    n.get()
+                ));
+            }
+            let bytes = load(&mut c, NAME, src.get(), n.get())?;
+            c.data_mut().message().certified_data = Some(bytes);
+            Ok(())
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "data_certificate_present",
+        |mut c: Ctx<'_>| -> R<i32> {
+            enter(&mut c, "data_certificate_present", NOT_START, API_DEFAULT)?;
+            let message = c.data_mut().message();
+            let can = message.context & (QUERY | COMPOSITE_QUERY) != 0;
+            Ok(i32::from(can && message.certificate.is_some()))
+        },
+    )?;
     l.func_wrap("ic0", "data_certificate_size", |mut c: Ctx<'_>| -> R<W> {
-        enter(&mut c, "data_certificate_size", QUERY | COMPOSITE_QUERY, API_DEFAULT)?;
+        enter(
+            &mut c,
+            "data_certificate_size",
+            QUERY | COMPOSITE_QUERY,
+            API_DEFAULT,
+        )?;
         Ok(W::put(certificate(c.data_mut().message())?.len() as u64))
     })?;
-    l.func_wrap("ic0", "data_certificate_copy", |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
-        const NAME: &str = "data_certificate_copy";
-        enter(&mut c, NAME, QUERY | COMPOSITE_QUERY, API_DEFAULT)?;
-        certificate(c.data_mut().message())?;
-        copy_from(
-            &mut c,
-            NAME,
-            |m| m.certificate_bytes.as_deref().unwrap_or(&[]),
-            dst.get(),
-            off.get(),
-            n.get(),
-        )
-    })?;
+    l.func_wrap(
+        "ic0",
+        "data_certificate_copy",
+        |mut c: Ctx<'_>, dst: W, off: W, n: W| -> R<()> {
+            const NAME: &str = "data_certificate_copy";
+            enter(&mut c, NAME, QUERY | COMPOSITE_QUERY, API_DEFAULT)?;
+            certificate(c.data_mut().message())?;
+            copy_from(
+                &mut c,
+                NAME,
+                |m| m.certificate_bytes.as_deref().unwrap_or(&[]),
+                dst.get(),
+                off.get(),
+                n.get(),
+            )
+        },
+    )?;
     Ok(())
 }
 
@@ -196,7 +288,9 @@ fn variable_name(c: &mut Ctx<'_>, name: &str, src: u64, size: u64) -> R<String> 
     charge(c, size)?;
     let limit = c.data_mut().message().limits.env_var_bytes as u64;
     if size > limit {
-        return contract(format!("ic0.{name}: name of {size} bytes exceeds the limit of {limit}"));
+        return contract(format!(
+            "ic0.{name}: name of {size} bytes exceeds the limit of {limit}"
+        ));
     }
     match String::from_utf8(load(c, name, src, size)?) {
         Ok(variable) => Ok(variable),
@@ -206,7 +300,10 @@ fn variable_name(c: &mut Ctx<'_>, name: &str, src: u64, size: u64) -> R<String> 
 
 fn nth_name(c: &mut Ctx<'_>, name: &str, index: u64) -> R<String> {
     let names = &c.data_mut().message().environment;
-    match usize::try_from(index).ok().and_then(|i| names.keys().nth(i)) {
+    match usize::try_from(index)
+        .ok()
+        .and_then(|i| names.keys().nth(i))
+    {
         Some(variable) => Ok(variable.clone()),
         None => contract(format!("ic0.{name}: index {index} is out of bounds")),
     }
@@ -215,7 +312,9 @@ fn nth_name(c: &mut Ctx<'_>, name: &str, index: u64) -> R<String> {
 fn value(c: &mut Ctx<'_>, name: &str, variable: &str) -> R<String> {
     match c.data_mut().message().environment.get(variable) {
         Some(value) => Ok(value.clone()),
-        None => contract(format!("ic0.{name}: environment variable '{variable}' not found")),
+        None => contract(format!(
+            "ic0.{name}: environment variable '{variable}' not found"
+        )),
     }
 }
 
@@ -230,11 +329,15 @@ fn environment<W: Word>(l: &mut Linker<Host>) -> R<()> {
         enter(&mut c, "env_var_count", NOT_START, API_DEFAULT)?;
         Ok(W::put(c.data_mut().message().environment.len() as u64))
     })?;
-    l.func_wrap("ic0", "env_var_name_size", |mut c: Ctx<'_>, index: W| -> R<W> {
-        const NAME: &str = "env_var_name_size";
-        enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
-        Ok(W::put(nth_name(&mut c, NAME, index.get())?.len() as u64))
-    })?;
+    l.func_wrap(
+        "ic0",
+        "env_var_name_size",
+        |mut c: Ctx<'_>, index: W| -> R<W> {
+            const NAME: &str = "env_var_name_size";
+            enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
+            Ok(W::put(nth_name(&mut c, NAME, index.get())?.len() as u64))
+        },
+    )?;
     l.func_wrap(
         "ic0",
         "env_var_name_copy",
@@ -245,18 +348,28 @@ fn environment<W: Word>(l: &mut Linker<Host>) -> R<()> {
             copy_text(&mut c, NAME, &text, dst.get(), off.get(), n.get())
         },
     )?;
-    l.func_wrap("ic0", "env_var_name_exists", |mut c: Ctx<'_>, src: W, n: W| -> R<i32> {
-        const NAME: &str = "env_var_name_exists";
-        enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
-        let variable = variable_name(&mut c, NAME, src.get(), n.get())?;
-        Ok(i32::from(c.data_mut().message().environment.contains_key(&variable)))
-    })?;
-    l.func_wrap("ic0", "env_var_value_size", |mut c: Ctx<'_>, src: W, n: W| -> R<W> {
-        const NAME: &str = "env_var_value_size";
-        enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
-        let variable = variable_name(&mut c, NAME, src.get(), n.get())?;
-        Ok(W::put(value(&mut c, NAME, &variable)?.len() as u64))
-    })?;
+    l.func_wrap(
+        "ic0",
+        "env_var_name_exists",
+        |mut c: Ctx<'_>, src: W, n: W| -> R<i32> {
+            const NAME: &str = "env_var_name_exists";
+            enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
+            let variable = variable_name(&mut c, NAME, src.get(), n.get())?;
+            Ok(i32::from(
+                c.data_mut().message().environment.contains_key(&variable),
+            ))
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "env_var_value_size",
+        |mut c: Ctx<'_>, src: W, n: W| -> R<W> {
+            const NAME: &str = "env_var_value_size";
+            enter(&mut c, NAME, NOT_START, API_DEFAULT)?;
+            let variable = variable_name(&mut c, NAME, src.get(), n.get())?;
+            Ok(W::put(value(&mut c, NAME, &variable)?.len() as u64))
+        },
+    )?;
     l.func_wrap(
         "ic0",
         "env_var_value_copy",
@@ -295,29 +408,42 @@ fn key_cost(key: &str, kind: i32, kinds: i32, prod: u128, test: u128) -> Result<
 }
 
 fn costs<W: Word>(l: &mut Linker<Host>) -> R<()> {
-    l.func_wrap("ic0", "cost_call", |mut c: Ctx<'_>, name: i64, arg: i64, dst: W| -> R<()> {
-        enter(&mut c, "cost_call", ALWAYS, API_DEFAULT)?;
-        let message = c.data_mut().message();
-        let fees = &message.limits.fees;
-        let bytes = u128::from(name as u64)
-            + u128::from(arg as u64)
-            + message.limits.reply_bytes as u128;
-        // Request, response, and the instructions that a callback may use.
-        let callback = u128::from(message.limits.update_instructions) / 10 * fees.ten_instructions;
-        let value = fees.xnet_call + fees.xnet_byte * bytes + fees.update + callback;
-        store128(&mut c, "cost_call", dst.get(), value)
-    })?;
-    l.func_wrap("ic0", "cost_create_canister", |mut c: Ctx<'_>, dst: W| -> R<()> {
-        enter(&mut c, "cost_create_canister", ALWAYS, API_DEFAULT)?;
-        let value = c.data_mut().message().limits.fees.create_canister;
-        store128(&mut c, "cost_create_canister", dst.get(), value)
-    })?;
-    l.func_wrap("ic0", "cost_http_request", |mut c: Ctx<'_>, q: i64, r: i64, dst: W| -> R<()> {
-        enter(&mut c, "cost_http_request", ALWAYS, API_DEFAULT)?;
-        let fees = &c.data_mut().message().limits.fees;
-        let value = http_request_cost(fees, q as u64, r as u64);
-        store128(&mut c, "cost_http_request", dst.get(), value)
-    })?;
+    l.func_wrap(
+        "ic0",
+        "cost_call",
+        |mut c: Ctx<'_>, name: i64, arg: i64, dst: W| -> R<()> {
+            enter(&mut c, "cost_call", ALWAYS, API_DEFAULT)?;
+            let message = c.data_mut().message();
+            let fees = &message.limits.fees;
+            let bytes = u128::from(name as u64)
+                + u128::from(arg as u64)
+                + message.limits.reply_bytes as u128;
+            // Request, response, and the instructions that a callback may use.
+            let callback =
+                u128::from(message.limits.update_instructions) / 10 * fees.ten_instructions;
+            let value = fees.xnet_call + fees.xnet_byte * bytes + fees.update + callback;
+            store128(&mut c, "cost_call", dst.get(), value)
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "cost_create_canister",
+        |mut c: Ctx<'_>, dst: W| -> R<()> {
+            enter(&mut c, "cost_create_canister", ALWAYS, API_DEFAULT)?;
+            let value = c.data_mut().message().limits.fees.create_canister;
+            store128(&mut c, "cost_create_canister", dst.get(), value)
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "cost_http_request",
+        |mut c: Ctx<'_>, q: i64, r: i64, dst: W| -> R<()> {
+            enter(&mut c, "cost_http_request", ALWAYS, API_DEFAULT)?;
+            let fees = &c.data_mut().message().limits.fees;
+            let value = http_request_cost(fees, q as u64, r as u64);
+            store128(&mut c, "cost_http_request", dst.get(), value)
+        },
+    )?;
     l.func_wrap(
         "ic0",
         "cost_http_request_v2",
@@ -333,9 +459,11 @@ fn costs<W: Word>(l: &mut Linker<Host>) -> R<()> {
             store128(&mut c, NAME, dst.get(), value)
         },
     )?;
-    for (name, kinds) in
-        [("cost_sign_with_ecdsa", 1), ("cost_sign_with_schnorr", 2), ("cost_vetkd_derive_key", 1)]
-    {
+    for (name, kinds) in [
+        ("cost_sign_with_ecdsa", 1),
+        ("cost_sign_with_schnorr", 2),
+        ("cost_vetkd_derive_key", 1),
+    ] {
         l.func_wrap(
             "ic0",
             name,

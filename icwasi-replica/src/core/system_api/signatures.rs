@@ -105,9 +105,3 @@ pub fn signature(name: &str, wasm64: bool) -> Option<(Vec<ValType>, Vec<ValType>
     };
     Some((types(params), types(results)))
 }
-
-/// All names, for checks that each is linked.
-#[cfg(test)]
-pub fn names(wasm64: bool) -> impl Iterator<Item = &'static str> {
-    FUNCTIONS.iter().chain(if wasm64 { &[][..] } else { DEPRECATED }).map(|f| f.0)
-}

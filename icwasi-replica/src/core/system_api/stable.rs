@@ -98,26 +98,51 @@ fn write(c: &mut Ctx<'_>, name: &str, offset: u64, src: u64, len: u64, fee: u64)
 /// The 32-bit functions trap once there is more than they can reach.
 fn only_32(c: &mut Ctx<'_>) -> R<()> {
     if c.data_mut().message().stable.pages() > PAGES_32 {
-        return Err(HostTrap::Trapped("32 bit stable memory api used on a memory larger than 4GB").into());
+        return Err(
+            HostTrap::Trapped("32 bit stable memory api used on a memory larger than 4GB").into(),
+        );
     }
     Ok(())
 }
 
 pub(super) fn link<W: Word>(l: &mut Linker<Host>) -> R<()> {
-    let fee = if W::WIDE { STABLE_DIRTY_PAGE_WASM64 } else { STABLE_DIRTY_PAGE };
+    let fee = if W::WIDE {
+        STABLE_DIRTY_PAGE_WASM64
+    } else {
+        STABLE_DIRTY_PAGE
+    };
     l.func_wrap("ic0", "stable64_size", |mut c: Ctx<'_>| -> R<i64> {
         Ok(size(&mut c, "stable64_size")? as i64)
     })?;
-    l.func_wrap("ic0", "stable64_grow", |mut c: Ctx<'_>, by: i64| -> R<i64> {
-        let max = c.data_mut().message().limits.stable_pages;
-        Ok(grow(&mut c, "stable64_grow", by as u64, max)? as i64)
-    })?;
-    l.func_wrap("ic0", "stable64_read", |mut c: Ctx<'_>, dst: i64, off: i64, n: i64| {
-        read(&mut c, "stable64_read", dst as u64, off as u64, n as u64)
-    })?;
-    l.func_wrap("ic0", "stable64_write", move |mut c: Ctx<'_>, off: i64, src: i64, n: i64| {
-        write(&mut c, "stable64_write", off as u64, src as u64, n as u64, fee)
-    })?;
+    l.func_wrap(
+        "ic0",
+        "stable64_grow",
+        |mut c: Ctx<'_>, by: i64| -> R<i64> {
+            let max = c.data_mut().message().limits.stable_pages;
+            Ok(grow(&mut c, "stable64_grow", by as u64, max)? as i64)
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "stable64_read",
+        |mut c: Ctx<'_>, dst: i64, off: i64, n: i64| {
+            read(&mut c, "stable64_read", dst as u64, off as u64, n as u64)
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "stable64_write",
+        move |mut c: Ctx<'_>, off: i64, src: i64, n: i64| {
+            write(
+                &mut c,
+                "stable64_write",
+                off as u64,
+                src as u64,
+                n as u64,
+                fee,
+            )
+        },
+    )?;
     if W::WIDE {
         return Ok(());
     }
@@ -130,13 +155,21 @@ pub(super) fn link<W: Word>(l: &mut Linker<Host>) -> R<()> {
         let max = c.data_mut().message().limits.stable_pages.min(PAGES_32);
         Ok(grow(&mut c, "stable_grow", u64::from(by as u32), max)? as i32)
     })?;
-    l.func_wrap("ic0", "stable_read", |mut c: Ctx<'_>, dst: i32, off: i32, n: i32| {
-        only_32(&mut c)?;
-        read(&mut c, "stable_read", dst.get(), off.get(), n.get())
-    })?;
-    l.func_wrap("ic0", "stable_write", move |mut c: Ctx<'_>, off: i32, src: i32, n: i32| {
-        only_32(&mut c)?;
-        write(&mut c, "stable_write", off.get(), src.get(), n.get(), fee)
-    })?;
+    l.func_wrap(
+        "ic0",
+        "stable_read",
+        |mut c: Ctx<'_>, dst: i32, off: i32, n: i32| {
+            only_32(&mut c)?;
+            read(&mut c, "stable_read", dst.get(), off.get(), n.get())
+        },
+    )?;
+    l.func_wrap(
+        "ic0",
+        "stable_write",
+        move |mut c: Ctx<'_>, off: i32, src: i32, n: i32| {
+            only_32(&mut c)?;
+            write(&mut c, "stable_write", off.get(), src.get(), n.get(), fee)
+        },
+    )?;
     Ok(())
 }
