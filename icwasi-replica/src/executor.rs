@@ -166,7 +166,11 @@ impl Executor {
                 }
                 on_end();
             })?;
-        Ok(Spawned { executor: Self { jobs }, ready: is_ready, thread })
+        Ok(Spawned {
+            executor: Self { jobs },
+            ready: is_ready,
+            thread,
+        })
     }
 
     /// Queues `job` and waits for what it returns.

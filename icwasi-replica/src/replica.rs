@@ -134,7 +134,11 @@ impl Replica {
         } else {
             random_seed()?
         };
-        let Spawned { executor, ready, thread } = Executor::spawn(
+        let Spawned {
+            executor,
+            ready,
+            thread,
+        } = Executor::spawn(
             move || make_state(&options, dir, in_thread, rng_seed),
             move || {
                 on_end.send_replace(true);
@@ -264,6 +268,7 @@ fn make_state(
     shared: Arc<Shared>,
     rng_seed: [u8; 32],
 ) -> Result<State, StartError> {
+    let snapshots = dir.as_ref().map(|dir| dir.path("snapshots"));
     let compiled = dir.as_ref().map(|dir| dir.path("compiled"));
     let mut first_canister = FIRST_CANISTER;
     let mut store = None;
@@ -288,7 +293,11 @@ fn make_state(
         persist::restore(store, &mut core)?;
         persist::lock(store).checkpoint()?;
     }
-    let management = Arc::new(Mutex::new(Management::new(rng_seed, store.clone())));
+    let management = Arc::new(Mutex::new(Management::new(
+        rng_seed,
+        store.clone(),
+        snapshots,
+    )?));
     core.set_management(Box::new(Hook::new(management.clone())));
     core.set_subnet(shared.keys.subnet_id(), shared.keys.root_der().to_vec());
     let certifier = shared.clone();

@@ -48,7 +48,10 @@ async fn version_two_answers_at_once_and_the_status_is_for_the_sender() {
     let replica = replica().await;
     let owner = agent(&replica.url(), identity(1)).await;
     let id = install(&owner, &counter()).await;
-    let envelope = sign(&identity(1), call(identity(1).sender().expect("sender"), id, "inc"));
+    let envelope = sign(
+        &identity(1),
+        call(identity(1).sender().expect("sender"), id, "inc"),
+    );
     let request = envelope.content.to_request_id();
     let path = format!("/api/v2/canister/{id}/call");
     let answer = post(&replica.url(), &path, &envelope.encode_bytes()).await;
@@ -58,9 +61,15 @@ async fn version_two_answers_at_once_and_the_status_is_for_the_sender() {
 
     let stranger = agent(&replica.url(), identity(2)).await;
     let refused = stranger.request_status_raw(&request, id).await;
-    assert!(matches!(&refused, Err(AgentError::HttpError(e)) if e.status == 403), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(AgentError::HttpError(e)) if e.status == 403),
+        "{refused:?}"
+    );
 
-    let envelope = sign(&identity(1), call(identity(1).sender().expect("sender"), id, "closed"));
+    let envelope = sign(
+        &identity(1),
+        call(identity(1).sender().expect("sender"), id, "closed"),
+    );
     let (status, body) = post(&replica.url(), &path, &envelope.encode_bytes()).await;
     assert_eq!(status, 200);
     let reject: ic_transport_types::RejectResponse =
@@ -85,7 +94,11 @@ async fn expiry_must_be_near() {
             assert_eq!(answer.0, 200, "{seconds}: {}", answer.1);
         } else {
             assert_eq!(answer.0, 400, "{seconds}");
-            assert!(answer.1.starts_with("Invalid request expiry: "), "{}", answer.1);
+            assert!(
+                answer.1.starts_with("Invalid request expiry: "),
+                "{}",
+                answer.1
+            );
         }
     }
     assert_eq!(get(&owner, id).await, 1);
@@ -159,7 +172,12 @@ async fn every_kind_of_key_signs() {
         let principal = identity.sender().expect("sender");
         let agent = agent(&replica.url(), identity).await;
         assert_eq!(inc(&agent, id).await, n as u32 + 1);
-        let who = agent.query(&id, "who").with_arg([]).call().await.expect("who replies");
+        let who = agent
+            .query(&id, "who")
+            .with_arg([])
+            .call()
+            .await
+            .expect("who replies");
         assert_eq!(who, principal.as_slice());
     }
     replica.stop().await.expect("stops");
@@ -180,7 +198,10 @@ fn delegate(
         permissions,
     };
     let signature = from.sign_delegation(&delegation).expect("signs").signature;
-    SignedDelegation { delegation, signature: signature.expect("it has a signature") }
+    SignedDelegation {
+        delegation,
+        signature: signature.expect("it has a signature"),
+    }
 }
 
 #[tokio::test]
@@ -195,9 +216,17 @@ async fn delegations_are_followed_and_limited() {
         DelegatedIdentity::new_unchecked(key.clone(), Box::new(identity(last)), chain)
     };
 
-    let one = by(vec![delegate(&identity(1), &identity(5), 600, None, None)], 5);
+    let one = by(
+        vec![delegate(&identity(1), &identity(5), 600, None, None)],
+        5,
+    );
     let session = agent(&replica.url(), one).await;
-    let who = session.query(&id, "who").with_arg([]).call().await.expect("who replies");
+    let who = session
+        .query(&id, "who")
+        .with_arg([])
+        .call()
+        .await
+        .expect("who replies");
     assert_eq!(who, principal.as_slice());
     assert_eq!(inc(&session, id).await, 1);
 
@@ -210,25 +239,63 @@ async fn delegations_are_followed_and_limited() {
     );
     let session = agent(&replica.url(), two).await;
     assert_eq!(inc(&session, id).await, 2);
-    let outside = session.update(&other, "inc").with_arg([]).call_and_wait().await;
-    assert!(matches!(&outside, Err(AgentError::HttpError(e)) if e.status == 400), "{outside:?}");
+    let outside = session
+        .update(&other, "inc")
+        .with_arg([])
+        .call_and_wait()
+        .await;
+    assert!(
+        matches!(&outside, Err(AgentError::HttpError(e)) if e.status == 400),
+        "{outside:?}"
+    );
 
     let queries = Some(DelegationPermissions::Queries);
-    let reader = by(vec![delegate(&identity(1), &identity(5), 600, None, queries)], 5);
+    let reader = by(
+        vec![delegate(&identity(1), &identity(5), 600, None, queries)],
+        5,
+    );
     let session = agent(&replica.url(), reader).await;
     assert_eq!(get(&session, id).await, 2);
-    let update = session.update(&id, "inc").with_arg([]).call_and_wait().await;
-    assert!(matches!(&update, Err(AgentError::HttpError(e)) if e.status == 400), "{update:?}");
+    let update = session
+        .update(&id, "inc")
+        .with_arg([])
+        .call_and_wait()
+        .await;
+    assert!(
+        matches!(&update, Err(AgentError::HttpError(e)) if e.status == 400),
+        "{update:?}"
+    );
 
     let bad = [
-        ("expired", by(vec![delegate(&identity(1), &identity(5), -5, None, None)], 5)),
-        ("by another", by(vec![delegate(&identity(2), &identity(5), 600, None, None)], 5)),
-        ("to another", by(vec![delegate(&identity(1), &identity(6), 600, None, None)], 5)),
+        (
+            "expired",
+            by(
+                vec![delegate(&identity(1), &identity(5), -5, None, None)],
+                5,
+            ),
+        ),
+        (
+            "by another",
+            by(
+                vec![delegate(&identity(2), &identity(5), 600, None, None)],
+                5,
+            ),
+        ),
+        (
+            "to another",
+            by(
+                vec![delegate(&identity(1), &identity(6), 600, None, None)],
+                5,
+            ),
+        ),
     ];
     for (name, identity) in bad {
         let session = agent(&replica.url(), identity).await;
         let refused = session.query(&id, "who").with_arg([]).call().await;
-        assert!(matches!(&refused, Err(AgentError::HttpError(e)) if e.status == 400), "{name}");
+        assert!(
+            matches!(&refused, Err(AgentError::HttpError(e)) if e.status == 400),
+            "{name}"
+        );
     }
     assert_eq!(get(&owner, id).await, 2);
     replica.stop().await.expect("stops");
@@ -248,12 +315,34 @@ async fn malformed_requests_get_a_text_and_change_nothing() {
     assert_eq!(post(&url, &path, b"not cbor at all").await.0, 400);
     let bytes = good.encode_bytes();
     for cut in (0..bytes.len()).step_by(7) {
-        assert_eq!(post(&url, &path, &bytes[..cut]).await.0, 400, "cut at {cut}");
+        assert_eq!(
+            post(&url, &path, &bytes[..cut]).await.0,
+            400,
+            "cut at {cut}"
+        );
     }
-    assert_eq!(post(&url, "/api/v4/canister/not-an-id/call", &bytes).await.0, 400);
-    assert_eq!(post(&url, "/api/v4/canister/aaaaa-aa/call", &bytes).await.0, 400);
-    assert_eq!(post(&url, &format!("/api/v3/canister/{id}/query"), &bytes).await.0, 400);
-    assert_eq!(post(&url, &format!("/api/v9/canister/{id}/call"), &bytes).await.0, 404);
+    assert_eq!(
+        post(&url, "/api/v4/canister/not-an-id/call", &bytes)
+            .await
+            .0,
+        400
+    );
+    assert_eq!(
+        post(&url, "/api/v4/canister/aaaaa-aa/call", &bytes).await.0,
+        400
+    );
+    assert_eq!(
+        post(&url, &format!("/api/v3/canister/{id}/query"), &bytes)
+            .await
+            .0,
+        400
+    );
+    assert_eq!(
+        post(&url, &format!("/api/v9/canister/{id}/call"), &bytes)
+            .await
+            .0,
+        404
+    );
 
     let mut content = call(sender, id, "inc");
     if let EnvelopeContent::Call { arg, .. } = &mut content {
@@ -264,7 +353,10 @@ async fn malformed_requests_get_a_text_and_change_nothing() {
     if let EnvelopeContent::Call { arg, .. } = &mut content {
         *arg = vec![0; 6 << 20];
     }
-    assert_eq!(post_call(&url, id, &sign(&identity(1), content)).await.0, 413);
+    assert_eq!(
+        post_call(&url, id, &sign(&identity(1), content)).await.0,
+        413
+    );
     assert_eq!(get(&owner, id).await, 0);
 
     // State that may not be read, and paths that do not exist.

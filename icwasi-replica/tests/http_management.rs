@@ -15,7 +15,9 @@ fn large_counter(bytes: usize) -> Vec<u8> {
     let mut state = 1u64;
     let noise: Vec<u8> = (0..bytes)
         .map(|_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (state >> 56) as u8
         })
         .collect();
@@ -26,7 +28,9 @@ fn large_counter(bytes: usize) -> Vec<u8> {
 
 async fn status(agent: &Agent, id: Principal) -> types::CanisterStatusResult {
     let arg = types::CanisterIdRecord { canister_id: id };
-    let reply = manage(agent, id, "canister_status", &arg).await.expect("own status");
+    let reply = manage(agent, id, "canister_status", &arg)
+        .await
+        .expect("own status");
     Decode!(&reply, types::CanisterStatusResult).expect("the type of the method")
 }
 
@@ -40,15 +44,27 @@ async fn a_large_module_goes_through_the_chunk_store() {
 
     let mut hashes = Vec::new();
     for chunk in wasm.chunks(1 << 20) {
-        let arg = types::UploadChunkArgs { canister_id: id, chunk: chunk.to_vec() };
-        let reply = manage(&owner, id, "upload_chunk", &arg).await.expect("stored");
+        let arg = types::UploadChunkArgs {
+            canister_id: id,
+            chunk: chunk.to_vec(),
+        };
+        let reply = manage(&owner, id, "upload_chunk", &arg)
+            .await
+            .expect("stored");
         let hash = Decode!(&reply, types::ChunkHash).expect("a hash");
         assert_eq!(hash.hash, Sha256::digest(chunk).to_vec());
         hashes.push(hash);
     }
     let arg = types::CanisterIdRecord { canister_id: id };
-    let reply = manage(&owner, id, "stored_chunks", &arg).await.expect("listed");
-    assert_eq!(Decode!(&reply, Vec<types::ChunkHash>).expect("hashes").len(), hashes.len());
+    let reply = manage(&owner, id, "stored_chunks", &arg)
+        .await
+        .expect("listed");
+    assert_eq!(
+        Decode!(&reply, Vec<types::ChunkHash>)
+            .expect("hashes")
+            .len(),
+        hashes.len()
+    );
 
     let mut install = types::InstallChunkedCodeArgs {
         mode: types::CanisterInstallMode::Upgrade(None),
@@ -60,18 +76,46 @@ async fn a_large_module_goes_through_the_chunk_store() {
         sender_canister_version: None,
     };
     let wrong = manage(&owner, id, "install_chunked_code", &install).await;
-    assert!(wrong.expect_err("wrong hash").to_string().contains("does not match"));
+    assert!(
+        wrong
+            .expect_err("wrong hash")
+            .to_string()
+            .contains("does not match")
+    );
     install.wasm_module_hash = Sha256::digest(&wasm).to_vec();
-    manage(&owner, id, "install_chunked_code", &install).await.expect("installs");
-    let hash = owner.read_state_canister_module_hash(id).await.expect("hash");
+    manage(&owner, id, "install_chunked_code", &install)
+        .await
+        .expect("installs");
+    let hash = owner
+        .read_state_canister_module_hash(id)
+        .await
+        .expect("hash");
     assert_eq!(hash, install.wasm_module_hash);
-    assert_eq!(inc(&owner, id).await, 2, "stable memory survived the upgrade");
+    assert_eq!(
+        inc(&owner, id).await,
+        2,
+        "stable memory survived the upgrade"
+    );
 
-    manage(&owner, id, "clear_chunk_store", &arg).await.expect("cleared");
+    manage(&owner, id, "clear_chunk_store", &arg)
+        .await
+        .expect("cleared");
     let missing = manage(&owner, id, "install_chunked_code", &install).await;
-    assert!(missing.expect_err("no chunks").to_string().contains("was not found"));
-    let too_large = types::UploadChunkArgs { canister_id: id, chunk: vec![0; (1 << 20) + 1] };
-    assert!(manage(&owner, id, "upload_chunk", &too_large).await.is_err());
+    assert!(
+        missing
+            .expect_err("no chunks")
+            .to_string()
+            .contains("was not found")
+    );
+    let too_large = types::UploadChunkArgs {
+        canister_id: id,
+        chunk: vec![0; (1 << 20) + 1],
+    };
+    assert!(
+        manage(&owner, id, "upload_chunk", &too_large)
+            .await
+            .is_err()
+    );
     replica.stop().await.expect("stops");
 }
 
@@ -87,7 +131,11 @@ async fn ic_utils_installs_large_modules_by_itself() {
         .await
         .expect("creates");
     let wasm = large_counter(3 << 20);
-    management.install(&id, &wasm).call_and_wait().await.expect("installs in chunks");
+    management
+        .install(&id, &wasm)
+        .call_and_wait()
+        .await
+        .expect("installs in chunks");
     assert_eq!(inc(&owner, id).await, 1);
     replica.stop().await.expect("stops");
 }
@@ -102,7 +150,7 @@ async fn settings_and_status() {
     assert_eq!(before.settings.controllers, vec![me]);
     assert_eq!(before.status, types::CanisterStatusType::Running);
     assert_eq!(before.settings.freezing_threshold, Nat::from(2_592_000u32));
-    assert!(before.memory_size > Nat::from(0u8));
+    assert!(before.memory_size > 0u8);
 
     let mut update = types::UpdateSettingsArgs {
         canister_id: id,
@@ -117,28 +165,53 @@ async fn settings_and_status() {
         },
         sender_canister_version: None,
     };
-    manage(&owner, id, "update_settings", &update).await.expect("valid settings");
+    manage(&owner, id, "update_settings", &update)
+        .await
+        .expect("valid settings");
     let after = status(&owner, id).await;
     assert_eq!(after.settings.controllers.len(), 2);
     assert_eq!(after.settings.environment_variables.len(), 1);
     assert!(after.version > before.version);
-    assert_eq!(owner.read_state_canister_controllers(id).await.expect("controllers").len(), 2);
+    assert_eq!(
+        owner
+            .read_state_canister_controllers(id)
+            .await
+            .expect("controllers")
+            .len(),
+        2
+    );
 
     update.settings = types::CanisterSettings {
         controllers: Some((0..11).map(identity_principal).collect()),
         ..Default::default()
     };
-    assert!(manage(&owner, id, "update_settings", &update).await.is_err());
+    assert!(
+        manage(&owner, id, "update_settings", &update)
+            .await
+            .is_err()
+    );
     update.settings = types::CanisterSettings {
         compute_allocation: Some(Nat::from(101u8)),
         ..Default::default()
     };
-    assert!(manage(&owner, id, "update_settings", &update).await.is_err());
-    assert_eq!(status(&owner, id).await.settings, after.settings, "refused means unchanged");
+    assert!(
+        manage(&owner, id, "update_settings", &update)
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        status(&owner, id).await.settings,
+        after.settings,
+        "refused means unchanged"
+    );
 
     // The same as a query, without a trace.
     let management = ManagementCanister::create(&owner);
-    management.canister_status(&id).call().await.expect("status as a query");
+    management
+        .canister_status(&id)
+        .call()
+        .await
+        .expect("status as a query");
     assert_eq!(status(&owner, id).await.version, after.version);
     replica.stop().await.expect("stops");
 }
@@ -154,17 +227,44 @@ async fn stopped_canisters_take_nothing_and_deleted_ones_are_gone() {
     let owner = agent(&replica.url(), identity(1)).await;
     let id = install(&owner, &counter()).await;
     let management = ManagementCanister::create(&owner);
-    assert!(management.delete_canister(&id).call_and_wait().await.is_err(), "it runs");
-    management.stop_canister(&id).call_and_wait().await.expect("stops");
+    assert!(
+        management
+            .delete_canister(&id)
+            .call_and_wait()
+            .await
+            .is_err(),
+        "it runs"
+    );
+    management
+        .stop_canister(&id)
+        .call_and_wait()
+        .await
+        .expect("stops");
     let refused = owner.update(&id, "inc").with_arg([]).call_and_wait().await;
     assert!(refused.expect_err("stopped").to_string().contains("IC0508"));
-    management.start_canister(&id).call_and_wait().await.expect("starts");
+    management
+        .start_canister(&id)
+        .call_and_wait()
+        .await
+        .expect("starts");
     assert_eq!(inc(&owner, id).await, 1);
-    management.uninstall_code(&id).call_and_wait().await.expect("uninstalls");
+    management
+        .uninstall_code(&id)
+        .call_and_wait()
+        .await
+        .expect("uninstalls");
     let refused = owner.update(&id, "inc").with_arg([]).call_and_wait().await;
     assert!(refused.expect_err("no code").to_string().contains("IC0537"));
-    management.stop_canister(&id).call_and_wait().await.expect("stops");
-    management.delete_canister(&id).call_and_wait().await.expect("deletes");
+    management
+        .stop_canister(&id)
+        .call_and_wait()
+        .await
+        .expect("stops");
+    management
+        .delete_canister(&id)
+        .call_and_wait()
+        .await
+        .expect("deletes");
     let refused = owner.update(&id, "inc").with_arg([]).call_and_wait().await;
     assert!(refused.expect_err("gone").to_string().contains("IC0301"));
     let next = install(&owner, &counter()).await;
@@ -177,13 +277,21 @@ async fn logs_are_for_those_who_may_see_them() {
     let replica = replica().await;
     let owner = agent(&replica.url(), identity(1)).await;
     let id = install(&owner, &counter()).await;
-    owner.update(&id, "print").with_arg(*b"hello log").call_and_wait().await.expect("prints");
+    owner
+        .update(&id, "print")
+        .with_arg(*b"hello log")
+        .call_and_wait()
+        .await
+        .expect("prints");
     let _ = owner.update(&id, "boom").with_arg([]).call_and_wait().await;
     let management = ManagementCanister::create(&owner);
     let logs = |agent: &Agent| {
         let agent = agent.clone();
         async move {
-            let arg = types::FetchCanisterLogsArgs { canister_id: id, filter: None };
+            let arg = types::FetchCanisterLogsArgs {
+                canister_id: id,
+                filter: None,
+            };
             let reply = agent
                 .query(&Principal::management_canister(), "fetch_canister_logs")
                 .with_effective_canister_id(id)
@@ -197,7 +305,10 @@ async fn logs_are_for_those_who_may_see_them() {
     };
     let mine = logs(&owner).await.expect("own logs").canister_log_records;
     assert_eq!(mine[0].content, b"hello log");
-    assert!(String::from_utf8_lossy(&mine[1].content).contains("bang"), "traps are logged");
+    assert!(
+        String::from_utf8_lossy(&mine[1].content).contains("bang"),
+        "traps are logged"
+    );
     let stranger = agent(&replica.url(), identity(2)).await;
     assert!(logs(&stranger).await.is_err());
     management
@@ -208,7 +319,14 @@ async fn logs_are_for_those_who_may_see_them() {
         .call_and_wait()
         .await
         .expect("own canister");
-    assert_eq!(logs(&stranger).await.expect("public now").canister_log_records.len(), 2);
+    assert_eq!(
+        logs(&stranger)
+            .await
+            .expect("public now")
+            .canister_log_records
+            .len(),
+        2
+    );
     replica.stop().await.expect("stops");
 }
 
@@ -228,14 +346,28 @@ async fn provisional_creation_and_top_up() {
     assert_eq!(create().await.expect("free id").0, wanted);
     assert!(create().await.is_err(), "taken id");
     let before = status(&owner, wanted).await.cycles;
-    let top_up =
-        types::ProvisionalTopUpCanisterArgs { canister_id: wanted, amount: Nat::from(500u32) };
-    manage(&owner, wanted, "provisional_top_up_canister", &top_up).await.expect("tops up");
+    let top_up = types::ProvisionalTopUpCanisterArgs {
+        canister_id: wanted,
+        amount: Nat::from(500u32),
+    };
+    manage(&owner, wanted, "provisional_top_up_canister", &top_up)
+        .await
+        .expect("tops up");
     assert!(status(&owner, wanted).await.cycles >= before.clone() + Nat::from(400u32));
 
-    for method in ["create_canister", "raw_rand", "deposit_cycles", "sign_with_ecdsa", "nonsense"] {
-        let arg = types::CanisterIdRecord { canister_id: wanted };
-        let refused = manage(&owner, wanted, method, &arg).await.expect_err(method);
+    for method in [
+        "create_canister",
+        "raw_rand",
+        "deposit_cycles",
+        "sign_with_ecdsa",
+        "nonsense",
+    ] {
+        let arg = types::CanisterIdRecord {
+            canister_id: wanted,
+        };
+        let refused = manage(&owner, wanted, method, &arg)
+            .await
+            .expect_err(method);
         assert!(refused.to_string().contains(method), "{method}: {refused}");
     }
     replica.stop().await.expect("stops");
@@ -246,13 +378,159 @@ async fn certified_data_reaches_queries_with_a_valid_certificate() {
     let replica = replica().await;
     let owner = agent(&replica.url(), identity(1)).await;
     let id = install(&owner, &counter()).await;
-    owner.update(&id, "set_cert").with_arg([9u8; 32]).call_and_wait().await.expect("certifies");
-    let bytes = owner.query(&id, "cert").with_arg([]).call().await.expect("a certificate");
+    owner
+        .update(&id, "set_cert")
+        .with_arg([9u8; 32])
+        .call_and_wait()
+        .await
+        .expect("certifies");
+    let bytes = owner
+        .query(&id, "cert")
+        .with_arg([])
+        .call()
+        .await
+        .expect("a certificate");
     let certificate: ic_certification::Certificate =
         serde_cbor::from_slice(&bytes).expect("a certificate");
-    owner.verify(&certificate, id).expect("it verifies under the root key");
+    owner
+        .verify(&certificate, id)
+        .expect("it verifies under the root key");
     let path: [&[u8]; 3] = [b"canister", id.as_slice(), b"certified_data"];
     let found = certificate.tree.lookup_path(path);
     assert_eq!(found, ic_certification::LookupResult::Found(&[9u8; 32]));
+    replica.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn snapshots_are_taken_loaded_and_carried_to_another_canister() {
+    let replica = replica().await;
+    let owner = agent(&replica.url(), identity(1)).await;
+    let id = install(&owner, &counter()).await;
+    for n in 1..=3 {
+        assert_eq!(inc(&owner, id).await, n);
+    }
+    let take = types::TakeCanisterSnapshotArgs {
+        canister_id: id,
+        replace_snapshot: None,
+        uninstall_code: None,
+        sender_canister_version: None,
+    };
+    let reply = manage(&owner, id, "take_canister_snapshot", &take)
+        .await
+        .expect("takes");
+    let snapshot = Decode!(&reply, types::Snapshot).expect("the type of the method");
+    assert_eq!(inc(&owner, id).await, 4);
+    let load = types::LoadCanisterSnapshotArgs {
+        canister_id: id,
+        snapshot_id: snapshot.id.clone(),
+        sender_canister_version: None,
+    };
+    manage(&owner, id, "load_canister_snapshot", &load)
+        .await
+        .expect("loads");
+    assert_eq!(get(&owner, id).await, 3);
+
+    // Down and up again, into an empty canister.
+    let read = types::ReadCanisterSnapshotMetadataArgs {
+        canister_id: id,
+        snapshot_id: snapshot.id.clone(),
+    };
+    let reply = manage(&owner, id, "read_canister_snapshot_metadata", &read)
+        .await
+        .expect("reads");
+    let meta = Decode!(&reply, types::ReadCanisterSnapshotMetadataResult).expect("the type");
+    let target = install(&owner, &counter()).await;
+    let upload = types::UploadCanisterSnapshotMetadataArgs {
+        canister_id: target,
+        replace_snapshot: None,
+        wasm_module_size: meta.wasm_module_size,
+        globals: meta.globals.into_iter().flatten().collect(),
+        wasm_memory_size: meta.wasm_memory_size,
+        stable_memory_size: meta.stable_memory_size,
+        certified_data: meta.certified_data,
+        global_timer: meta.global_timer,
+        on_low_wasm_memory_hook_status: None,
+    };
+    let reply = manage(&owner, target, "upload_canister_snapshot_metadata", &upload)
+        .await
+        .expect("made");
+    let made = Decode!(&reply, types::UploadCanisterSnapshotMetadataResult).expect("the type");
+    for (size, part) in [
+        (meta.wasm_module_size, 0),
+        (meta.wasm_memory_size, 1),
+        (meta.stable_memory_size, 2),
+    ] {
+        use types::{SnapshotDataKind as Kind, SnapshotDataOffset as Offset};
+        let (kind, offset) = match part {
+            0 => (
+                Kind::WasmModule { offset: 0, size },
+                Offset::WasmModule { offset: 0 },
+            ),
+            1 => (
+                Kind::WasmMemory { offset: 0, size },
+                Offset::WasmMemory { offset: 0 },
+            ),
+            _ => (
+                Kind::StableMemory { offset: 0, size },
+                Offset::StableMemory { offset: 0 },
+            ),
+        };
+        let arg = types::ReadCanisterSnapshotDataArgs {
+            canister_id: id,
+            snapshot_id: snapshot.id.clone(),
+            kind,
+        };
+        let reply = manage(&owner, id, "read_canister_snapshot_data", &arg)
+            .await
+            .expect("reads");
+        let data = Decode!(&reply, types::ReadCanisterSnapshotDataResult).expect("the type");
+        let arg = types::UploadCanisterSnapshotDataArgs {
+            canister_id: target,
+            snapshot_id: made.snapshot_id.clone(),
+            kind: offset,
+            chunk: data.chunk,
+        };
+        manage(&owner, target, "upload_canister_snapshot_data", &arg)
+            .await
+            .expect("writes");
+    }
+    let load = types::LoadCanisterSnapshotArgs {
+        canister_id: target,
+        snapshot_id: made.snapshot_id,
+        sender_canister_version: None,
+    };
+    manage(&owner, target, "load_canister_snapshot", &load)
+        .await
+        .expect("loads");
+    assert_eq!(get(&owner, target).await, 3);
+    assert_eq!(inc(&owner, target).await, 4);
+
+    let list = types::CanisterIdRecord { canister_id: id };
+    let stranger = agent(&replica.url(), identity(2)).await;
+    assert!(
+        manage(&stranger, id, "list_canister_snapshots", &list)
+            .await
+            .is_err()
+    );
+    let delete = types::DeleteCanisterSnapshotArgs {
+        canister_id: id,
+        snapshot_id: snapshot.id,
+    };
+    manage(&owner, id, "delete_canister_snapshot", &delete)
+        .await
+        .expect("deletes");
+    let reply = manage(&owner, id, "list_canister_snapshots", &list)
+        .await
+        .expect("lists");
+    assert!(
+        Decode!(&reply, Vec<types::Snapshot>)
+            .expect("the type")
+            .is_empty()
+    );
+    assert!(
+        manage(&owner, id, "delete_canister_snapshot", &delete)
+            .await
+            .is_err()
+    );
     replica.stop().await.expect("stops");
 }

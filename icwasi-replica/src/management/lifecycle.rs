@@ -130,6 +130,18 @@ impl Call<'_> {
             ));
         }
         self.core.delete_canister(&arg.canister_id)?;
+        let numbers: Vec<u64> = self
+            .management
+            .snapshots
+            .of(&arg.canister_id)
+            .map(|meta| meta.number)
+            .collect();
+        for number in numbers {
+            self.management
+                .snapshots
+                .remove(&arg.canister_id, number)
+                .map_err(|error| super::disk_error(&error))?;
+        }
         match &self.management.store {
             Some(store) => persist::lock(store)
                 .delete(&arg.canister_id)

@@ -75,18 +75,18 @@ methods! {
     RawRand = "raw_rand", Never, false;
     DepositCycles = "deposit_cycles", Never, false;
     FetchCanisterLogs = "fetch_canister_logs", Never, true;
+    TakeSnapshot = "take_canister_snapshot", Controllers, false;
+    LoadSnapshot = "load_canister_snapshot", Controllers, false;
+    ListSnapshots = "list_canister_snapshots", Checked, true;
+    DeleteSnapshot = "delete_canister_snapshot", Controllers, false;
+    ReadSnapshotMetadata = "read_canister_snapshot_metadata", Checked, false;
+    ReadSnapshotData = "read_canister_snapshot_data", Checked, false;
+    UploadSnapshotMetadata = "upload_canister_snapshot_metadata", Controllers, false;
+    UploadSnapshotData = "upload_canister_snapshot_data", Controllers, false;
 }
 
 /// Methods that the IC has and this replica does not. They are refused by name.
 pub const REFUSED: &[&str] = &[
-    "take_canister_snapshot",
-    "load_canister_snapshot",
-    "list_canister_snapshots",
-    "delete_canister_snapshot",
-    "read_canister_snapshot_metadata",
-    "read_canister_snapshot_data",
-    "upload_canister_snapshot_metadata",
-    "upload_canister_snapshot_data",
     "http_request",
     "flexible_http_request",
     "ecdsa_public_key",

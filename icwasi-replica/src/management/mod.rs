@@ -6,8 +6,11 @@ mod code;
 mod lifecycle;
 mod method;
 mod settings;
+mod snapshot_files;
+mod snapshots;
 mod status;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use candid::utils::ArgumentEncoder;
@@ -25,10 +28,13 @@ use crate::executor::State;
 use crate::persist::{self, SharedStore};
 
 pub use method::{Ingress, Method, Via};
+use snapshot_files::SnapshotFiles;
 
 /// What the management canister keeps besides the canisters.
 pub struct Management {
     rng: ChaCha20Rng,
+    /// Snapshots of canisters.
+    snapshots: SnapshotFiles,
     /// Where it is told that a canister is gone.
     store: Option<SharedStore>,
     /// What the last installation consumed, and in which canister.
@@ -37,12 +43,19 @@ pub struct Management {
 
 impl Management {
     /// `raw_rand` follows from `seed`.
-    pub fn new(seed: [u8; 32], store: Option<SharedStore>) -> Self {
-        Self {
+    ///
+    /// Snapshots are kept in `snapshots`, or in a temporary directory.
+    pub fn new(
+        seed: [u8; 32],
+        store: Option<SharedStore>,
+        snapshots: Option<PathBuf>,
+    ) -> std::io::Result<Self> {
+        Ok(Self {
+            snapshots: SnapshotFiles::open(snapshots)?,
             rng: ChaCha20Rng::from_seed(seed),
             store,
             installed: None,
-        }
+        })
     }
 }
 
@@ -205,7 +218,18 @@ fn target(method: Method, arg: &[u8]) -> Result<Option<Principal>, String> {
         Method::InstallChunkedCode => {
             decode_raw::<ChunkedTarget>(arg).map(|arg| Some(arg.target_canister))
         }
-        Method::InstallCode => decode_raw::<code::InstallCode>(arg).map(|arg| Some(arg.canister_id)),
+        Method::InstallCode => {
+            decode_raw::<code::InstallCode>(arg).map(|arg| Some(arg.canister_id))
+        }
+        Method::UploadSnapshotData => {
+            #[derive(CandidType, serde::Deserialize)]
+            struct Target {
+                canister_id: Principal,
+                #[serde(rename = "chunk")]
+                _chunk: serde_bytes::ByteBuf,
+            }
+            decode_raw::<Target>(arg).map(|arg| Some(arg.canister_id))
+        }
         Method::UploadChunk => {
             decode_raw::<types::UploadChunkArgs>(arg).map(|arg| Some(arg.canister_id))
         }
@@ -319,6 +343,14 @@ impl Call<'_> {
             Method::RawRand => encode((self.raw_rand(),)),
             Method::DepositCycles => encode_unit(self.deposit(decode(arg)?)?),
             Method::FetchCanisterLogs => encode((self.logs(decode(arg)?)?,)),
+            Method::TakeSnapshot => encode((self.take_snapshot(decode(arg)?)?,)),
+            Method::LoadSnapshot => encode_unit(self.load_snapshot(decode(arg)?)?),
+            Method::ListSnapshots => encode((self.list_snapshots(decode(arg)?)?,)),
+            Method::DeleteSnapshot => encode_unit(self.delete_snapshot(decode(arg)?)?),
+            Method::ReadSnapshotMetadata => encode((self.snapshot_metadata(decode(arg)?)?,)),
+            Method::ReadSnapshotData => encode((self.snapshot_data(decode(arg)?)?,)),
+            Method::UploadSnapshotMetadata => encode((self.new_snapshot(decode(arg)?)?,)),
+            Method::UploadSnapshotData => encode_unit(self.upload_snapshot(decode(arg)?)?),
         }
     }
 

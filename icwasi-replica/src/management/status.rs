@@ -31,7 +31,13 @@ impl Call<'_> {
         if self.sender != arg.canister_id {
             must_control(canister, self.sender)?;
         }
-        let metrics = memory(canister, 0);
+        let snapshots = self
+            .management
+            .snapshots
+            .of(&arg.canister_id)
+            .map(|s| s.total())
+            .sum();
+        let metrics = memory(canister, snapshots);
         let total = [
             &metrics.wasm_memory_size,
             &metrics.stable_memory_size,

@@ -10,6 +10,7 @@
 //! canisters/ID/heap       heap, a sparse file
 //! canisters/ID/stable     stable memory, a sparse file
 //! blobs/SHA256            modules and chunks
+//! snapshots/ID/N/         snapshots of canisters
 //! compiled/               compiled modules, may be removed
 //! ```
 

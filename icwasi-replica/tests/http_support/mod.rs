@@ -214,23 +214,40 @@ pub fn sign(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'stat
 pub async fn post(url: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let host = url.strip_prefix("http://").expect("replicas speak http");
-    let mut stream = tokio::net::TcpStream::connect(host).await.expect("the replica listens");
+    let mut stream = tokio::net::TcpStream::connect(host)
+        .await
+        .expect("the replica listens");
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/cbor\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).await.expect("the head is taken");
+    stream
+        .write_all(head.as_bytes())
+        .await
+        .expect("the head is taken");
     // The replica may answer and close before it has read a body that it does not want.
     let _ = stream.write_all(body).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("an HTTP answer") + 4;
-    let status = std::str::from_utf8(&answer[9..12]).expect("ASCII").parse().expect("a number");
+    let end = answer
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .expect("an HTTP answer")
+        + 4;
+    let status = std::str::from_utf8(&answer[9..12])
+        .expect("ASCII")
+        .parse()
+        .expect("a number");
     (status, answer.split_off(end))
 }
 
 /// Posts an update call.
 pub async fn post_call(url: &str, id: Principal, envelope: &Envelope<'_>) -> (u16, Vec<u8>) {
-    post(url, &format!("/api/v4/canister/{id}/call"), &envelope.encode_bytes()).await
+    post(
+        url,
+        &format!("/api/v4/canister/{id}/call"),
+        &envelope.encode_bytes(),
+    )
+    .await
 }
