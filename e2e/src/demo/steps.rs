@@ -73,7 +73,7 @@ impl App {
 async fn deploy(terminal: &Terminal) -> Result<App> {
     crate::network::write_seed_key(&terminal.path("owner.pem"), "demo owner")?;
     crate::network::write_seed_key(&terminal.path("stranger.pem"), "demo stranger")?;
-    terminal.icwasi(&["replica", "start"])?;
+    terminal.icwasi(&["replica", "start", "--background", "--port", "0"])?;
     terminal.icwasi(&["replica", "status"])?;
     let deploy = ["deploy", "app", "--wasm", "app.wasm", "--pem", "owner.pem"];
     let id = terminal.capture(&deploy)?;
