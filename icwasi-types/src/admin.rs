@@ -135,7 +135,7 @@ pub struct Range {
 pub struct Upload {
     /// Handle for the other upload methods.
     pub id: UploadId,
-    /// What is still to be sent, in order.
+    /// What is still to be sent, in order; 1,000 ranges at most.
     pub missing: Vec<Range>,
 }
 

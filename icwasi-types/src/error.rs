@@ -7,7 +7,7 @@ use crate::{Range, UploadId};
 /// Why an admin method refused. The method changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, CandidType, Deserialize)]
 pub enum AdminError {
-    /// The caller is not a controller.
+    /// The caller is not a controller, or did not begin the upload.
     NotAuthorized,
     /// Nothing is at this path.
     NotFound(String),
@@ -59,17 +59,17 @@ pub enum AdminError {
         /// Alignment in bytes.
         align: u32,
     },
-    /// Other bytes were received for this range before.
+    /// Other bytes were received for this range before: abort and begin again.
     ChunkConflict {
         /// Where they differ: start of the granule.
         offset: u64,
     },
     /// Bytes are missing.
     UploadIncomplete {
-        /// Which.
+        /// Which: the first 1,000 ranges.
         missing: Vec<Range>,
     },
-    /// The content is not what was announced.
+    /// The content is not what was announced. The upload can only be aborted.
     HashMismatch {
         /// As announced.
         expected: ByteBuf,

@@ -25,3 +25,18 @@ pub const RENAME: &str = "icwasi_rename";
 
 /// What every name of an admin method begins with.
 pub const PREFIX: &str = "icwasi_";
+
+/// All of them.
+pub const ALL: [&str; 11] = [
+    INFO,
+    STAT,
+    LIST,
+    READ,
+    UPLOAD_BEGIN,
+    UPLOAD_CHUNK,
+    UPLOAD_COMMIT,
+    UPLOAD_ABORT,
+    MKDIR,
+    REMOVE,
+    RENAME,
+];

@@ -1,2 +1,255 @@
 //! The file system on one [`Memory`].
+//!
+//! Everything is complete on stable memory after each call; the heap holds only caches. Validate,
+//! then mutate: an error means that nothing anyone can see has changed. Layers, from below:
+//! `store` (superblock, inode table), `alloc`, `node` (cache), `extents` and `dirpage`, `file` and
+//! `dir`, then `link`, `rename`, `path`, `check`.
+
+mod alloc;
+mod check;
+mod dir;
+mod dirpage;
+mod error;
+mod extents;
+mod file;
+mod link;
+mod mount;
+mod node;
+mod path;
+mod rename;
+mod store;
+mod types;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
 use ic_stable_structures::Memory;
+
+pub use check::{Finding, Invariant};
+pub use error::{FsError, MountError};
+pub use path::Resolved;
+pub use types::{DirEntry, FileType, FormatOptions, Ino, Nanos, Stat, Usage};
+
+use crate::format::inode::{Inode, Kind};
+use crate::format::{BLOCK, dirent, superblock};
+use node::{Node, Nodes};
+use store::Store;
+
+/// Age at which the access time is updated although nothing changed: a day.
+const RELATIME_NANOS: u64 = 24 * 60 * 60 * 1_000_000_000;
+
+/// A mounted file system.
+pub struct Fs<M: Memory> {
+    store: Store<M>,
+    nodes: Nodes,
+    /// Open descriptors by inode.
+    open: BTreeMap<u32, u32>,
+    /// Next orphan of an earlier run to be reclaimed; 0: none.
+    stale_orphan: u32,
+}
+
+/// Checks a name that is to be looked up or made.
+fn check_name(name: &[u8]) -> Result<(), FsError> {
+    if name.is_empty() {
+        return Err(FsError::NotFound);
+    }
+    if name.len() > dirent::NAME_MAX {
+        return Err(FsError::NameTooLong);
+    }
+    if name.contains(&b'/') {
+        return Err(FsError::Invalid);
+    }
+    if name.contains(&0) || std::str::from_utf8(name).is_err() {
+        return Err(FsError::IllegalByteSequence);
+    }
+    Ok(())
+}
+
+impl<M: Memory> Fs<M> {
+    /// Sets the time that all operations use until the next call.
+    pub fn set_now(&mut self, now: Nanos) {
+        self.store.now = now;
+    }
+
+    /// Sets or lifts the limit of all blocks. A limit below what is used only stops growth.
+    pub fn set_quota(&mut self, quota: Option<u64>) -> Result<(), FsError> {
+        self.store.writable()?;
+        self.store.sb.quota = quota;
+        let bytes = quota.unwrap_or(u64::MAX).to_le_bytes();
+        self.store.put(superblock::QUOTA as u64, &bytes);
+        Ok(())
+    }
+
+    /// Space in use and left.
+    pub fn usage(&self) -> Usage {
+        let sb = &self.store.sb;
+        Usage {
+            block_size: BLOCK as u32,
+            used_bytes: u64::from(self.store.used_blocks()) * BLOCK,
+            free_bytes: self.store.available_blocks() * BLOCK,
+            quota_bytes: sb.quota,
+            inodes: u64::from(sb.inodes),
+            format: sb.version,
+        }
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> Ino {
+        Ino(superblock::ROOT_INO.into())
+    }
+
+    /// The hidden directory, which no path reaches: its ".." is itself, and it is in no directory.
+    pub fn system_dir(&self) -> Ino {
+        Ino(superblock::SYSTEM_INO.into())
+    }
+
+    /// The inode that `name` leads to in `dir`. Understands "." and ".."; ".." of a root is itself.
+    ///
+    /// Errors: `NotDir`, `NotFound`, and those of bad names. Cost: three small reads.
+    pub fn lookup(&mut self, dir: Ino, name: &[u8]) -> Result<Ino, FsError> {
+        check_name(name)?;
+        let node = self.take_dir(dir)?;
+        let found = match name {
+            b"." => Ok(Some(node.ino)),
+            b".." if node.inode.nlink == 0 => Ok(None),
+            b".." => Ok(Some(node.inode.parent)),
+            _ => dir::find(&self.store, &node, name).map(|found| found.map(|f| f.ino)),
+        };
+        self.nodes.put(node);
+        Ok(Ino(found?.ok_or(FsError::NotFound)?.into()))
+    }
+
+    /// Metadata of `ino`.
+    pub fn stat(&mut self, ino: Ino) -> Result<Stat, FsError> {
+        let node = self.take(ino)?;
+        let inode = &node.inode;
+        let stat = Stat {
+            ino,
+            file_type: inode.kind.into(),
+            nlink: inode.nlink,
+            size: inode.size,
+            allocated: u64::from(inode.blocks) * BLOCK,
+            atime: inode.atime,
+            mtime: inode.mtime,
+            ctime: inode.ctime,
+            version: inode.changes,
+        };
+        self.nodes.put(node);
+        Ok(stat)
+    }
+
+    /// Lists `dir`: ".", "..", then entries in the order of their cookies, from after `cookie` (0:
+    /// the start). Entries that stay are seen once, whatever is added or removed meanwhile. A
+    /// removed directory has none. Cost: one page read for some 80 entries.
+    pub fn read_dir(
+        &mut self,
+        dir: Ino,
+        cookie: u64,
+        visit: &mut dyn FnMut(&DirEntry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), FsError> {
+        let mut node = self.take_dir(dir)?;
+        let result = if node.inode.nlink == 0 {
+            Ok(())
+        } else {
+            dir::list(&self.store, &node, cookie, visit)
+        };
+        if result.is_ok() {
+            self.access(&mut node);
+        }
+        self.nodes.put(node);
+        result
+    }
+
+    /// Sets access and modification time; `None` leaves one as it is.
+    pub fn set_times(
+        &mut self,
+        ino: Ino,
+        atime: Option<Nanos>,
+        mtime: Option<Nanos>,
+    ) -> Result<(), FsError> {
+        self.change(ino, |store, node| {
+            node.inode.atime = atime.unwrap_or(node.inode.atime);
+            node.inode.mtime = mtime.unwrap_or(node.inode.mtime);
+            node.touch(store.now);
+            Ok(())
+        })
+    }
+
+    /// Nothing to do: state is complete on stable memory after every call.
+    pub fn flush(&mut self) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    /// Whether a descriptor is open on inode `ino`.
+    fn is_open(&self, ino: u32) -> bool {
+        self.open.contains_key(&ino)
+    }
+
+    /// Takes an inode that exists: has a name, or is held open. Put it back with `nodes.put`.
+    fn take(&mut self, ino: Ino) -> Result<Box<Node>, FsError> {
+        let number = u32::try_from(ino.0).map_err(|_| FsError::BadInode)?;
+        let node = self.nodes.take(&self.store, number)?;
+        if node.inode.nlink == 0 && !self.is_open(number) {
+            return Err(FsError::BadInode);
+        }
+        Ok(node)
+    }
+
+    fn take_dir(&mut self, dir: Ino) -> Result<Box<Node>, FsError> {
+        let node = self.take(dir)?;
+        if node.is_dir() {
+            Ok(node)
+        } else {
+            Err(FsError::NotDir)
+        }
+    }
+
+    /// The directory `dir`, in which a name is about to be made or removed: not a removed one.
+    fn take_live_dir(&mut self, dir: Ino) -> Result<Box<Node>, FsError> {
+        let node = self.take_dir(dir)?;
+        if node.inode.nlink > 0 {
+            Ok(node)
+        } else {
+            Err(FsError::NotFound)
+        }
+    }
+
+    /// Changes one inode: takes it, runs `change`, stores the inode if that succeeded.
+    fn change<T>(
+        &mut self,
+        ino: Ino,
+        change: impl FnOnce(&mut Store<M>, &mut Node) -> Result<T, FsError>,
+    ) -> Result<T, FsError> {
+        self.store.writable()?;
+        let mut node = self.take(ino)?;
+        let result = change(&mut self.store, &mut node);
+        if result.is_ok() {
+            node.store(&self.store);
+            self.nodes.put(node);
+        }
+        self.store.sync();
+        result
+    }
+
+    /// A new inode with one link.
+    fn new_inode(&self, kind: Kind) -> Inode {
+        let now = self.store.now;
+        Inode {
+            kind,
+            form: crate::format::inode::MapForm::Extents,
+            flags: 0,
+            nlink: 1,
+            size: 0,
+            mtime: now,
+            ctime: now,
+            changes: 1,
+            atime: now,
+            birth: self.store.sb.generation,
+            blocks: 0,
+            parent: 0,
+            next: 0,
+            count: 0,
+            map: [0; crate::format::inode::MAP_LEN],
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! One directory page: find, insert and remove an entry, compact, split.
+//!
+//! Entries hang in 64 chains by bits of their cookie. A look-up reads a head and the entries of one
+//! chain; only compaction and splits read the whole page.
+
+use ic_stable_structures::Memory;
+
+use super::error::FsError;
+use super::store::Store;
+use crate::format::dirent::*;
+use crate::format::inode::Kind;
+use crate::format::{BLOCK_LEN, address, get_u16, get_u32, get_u64, put_u16, put_u32, put_u64};
+
+/// Steps after which a chain must be circular.
+const MAX_CHAIN: usize = (BLOCK_LEN - PAGE_ENTRIES) / ENTRY_NAME;
+
+/// An entry that was found.
+#[derive(Copy, Clone, Debug)]
+pub struct Found {
+    pub page: u32,
+    /// Offset of the entry in the page.
+    pub at: usize,
+    /// Offset of the u16 that points to it: a head or another entry.
+    pub pointer: usize,
+    pub next: u16,
+    pub name_len: usize,
+    pub ino: u32,
+    pub kind: Kind,
+}
+
+/// An entry to be stored.
+#[derive(Copy, Clone, Debug)]
+pub struct NewEntry<'a> {
+    pub cookie: u64,
+    pub ino: u32,
+    pub kind: Kind,
+    pub birth: u32,
+    pub name: &'a [u8],
+}
+
+/// The fixed part of a page.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PageHeader {
+    pub depth: u8,
+    pub live: u16,
+    pub used: usize,
+    pub dead: usize,
+    pub prefix: u64,
+}
+
+impl PageHeader {
+    /// Bytes that an entry could still take, after compaction if need be.
+    pub fn room(&self) -> usize {
+        BLOCK_LEN - self.used + self.dead
+    }
+}
+
+fn head_offset(cookie: u64) -> usize {
+    PAGE_HEADS + 2 * ((cookie >> DISCRIMINATOR_BITS) as usize % HEADS)
+}
+
+/// Compares by words: the compiler's comparison goes byte by byte on wasm.
+fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
+    a.len() == b.len()
+        && a8.remainder() == b8.remainder()
+        && a8.zip(b8).all(|(x, y)| get_u64(x, 0) == get_u64(y, 0))
+}
+
+/// Offset of an entry, checked.
+fn entry_offset(raw: u16) -> Result<usize, FsError> {
+    let at = usize::from(raw);
+    if at < PAGE_ENTRIES || at + ENTRY_NAME > BLOCK_LEN {
+        return Err(FsError::Corrupt("chain of directory entries"));
+    }
+    Ok(at)
+}
+
+/// Looks for `name` in the chain of `cookie`'s hash. `taken` gets the discriminators in use.
+pub fn find<M: Memory>(
+    store: &Store<M>,
+    page: u32,
+    hash: u64,
+    name: &[u8],
+    mut taken: Option<&mut [bool; 256]>,
+) -> Result<Option<Found>, FsError> {
+    let base = address(page);
+    let mut pointer = head_offset(hash);
+    let mut b = [0; ENTRY_NAME + NAME_MAX];
+    store.read(base + pointer as u64, &mut b[..2])?;
+    let mut raw = get_u16(&b, 0);
+    for _ in 0..MAX_CHAIN {
+        if raw == 0 {
+            return Ok(None);
+        }
+        let at = entry_offset(raw)?;
+        let len = (ENTRY_NAME + name.len()).min(BLOCK_LEN - at);
+        store.read(base + at as u64, &mut b[..len])?;
+        let cookie = get_u64(&b, ENTRY_COOKIE);
+        let next = get_u16(&b, ENTRY_NEXT);
+        if cookie >> DISCRIMINATOR_BITS == hash >> DISCRIMINATOR_BITS {
+            if let Some(taken) = taken.as_deref_mut() {
+                taken[cookie as usize % 256] = true;
+            }
+            let name_len = usize::from(b[ENTRY_NAME_LEN]);
+            if name_len == name.len()
+                && len == ENTRY_NAME + name_len
+                && same_bytes(&b[ENTRY_NAME..len], name)
+            {
+                let kind = Kind::decode(b[ENTRY_KIND]).ok_or(FsError::Corrupt("entry kind"))?;
+                let ino = get_u32(&b, ENTRY_INO);
+                return Ok(Some(Found {
+                    page,
+                    at,
+                    pointer,
+                    next,
+                    name_len,
+                    ino,
+                    kind,
+                }));
+            }
+        }
+        (pointer, raw) = (at + ENTRY_NEXT, next);
+    }
+    Err(FsError::Corrupt("circular chain of directory entries"))
+}
+
+/// Reads and checks the fixed part of a page of directory `owner`.
+pub fn header<M: Memory>(store: &Store<M>, page: u32, owner: u32) -> Result<PageHeader, FsError> {
+    let mut b = [0; PAGE_HEADS];
+    store.read(address(page), &mut b)?;
+    let header = PageHeader {
+        depth: b[PAGE_DEPTH],
+        live: get_u16(&b, PAGE_LIVE),
+        used: usize::from(get_u16(&b, PAGE_USED)),
+        dead: usize::from(get_u16(&b, PAGE_DEAD)),
+        prefix: get_u64(&b, PAGE_PREFIX),
+    };
+    let sound = get_u32(&b, 0) == PAGE_MAGIC
+        && get_u32(&b, PAGE_OWNER) == owner
+        && header.depth <= MAX_DEPTH
+        && (PAGE_ENTRIES..=BLOCK_LEN).contains(&header.used)
+        && header.dead <= header.used - PAGE_ENTRIES;
+    if sound {
+        Ok(header)
+    } else {
+        Err(FsError::Corrupt("directory page"))
+    }
+}
+
+fn put_counters<M: Memory>(store: &Store<M>, page: u32, header: &PageHeader) {
+    let mut b = [0; 6];
+    put_u16(&mut b, 0, header.live);
+    put_u16(&mut b, 2, header.used as u16);
+    put_u16(&mut b, 4, header.dead as u16);
+    store.put(address(page) + PAGE_COUNTERS as u64, &b);
+}
+
+/// A whole page in the heap.
+pub struct Page {
+    pub bytes: Box<[u8; BLOCK_LEN]>,
+    pub header: PageHeader,
+}
+
+/// An entry of a [`Page`].
+#[derive(Copy, Clone, Debug)]
+pub struct PageEntry<'a> {
+    pub cookie: u64,
+    pub ino: u32,
+    pub kind: Kind,
+    pub birth: u32,
+    pub name: &'a [u8],
+}
+
+/// Reads a whole page.
+pub fn load<M: Memory>(store: &Store<M>, page: u32, owner: u32) -> Result<Page, FsError> {
+    let header = header(store, page, owner)?;
+    let mut bytes = Box::new([0; BLOCK_LEN]);
+    store.read(address(page), &mut bytes[..header.used])?;
+    Ok(Page { bytes, header })
+}
+
+impl Page {
+    /// The entries, in order of their cookies.
+    pub fn entries(&self) -> Result<Vec<PageEntry<'_>>, FsError> {
+        let b = &self.bytes;
+        let mut entries = Vec::with_capacity(usize::from(self.header.live).min(MAX_CHAIN));
+        for head in 0..HEADS {
+            let mut raw = get_u16(&b[..], PAGE_HEADS + 2 * head);
+            while raw != 0 {
+                let at = entry_offset(raw)?;
+                let end = at + ENTRY_NAME + usize::from(b[at + ENTRY_NAME_LEN]);
+                if end > self.header.used || entries.len() >= MAX_CHAIN {
+                    return Err(FsError::Corrupt("chain of directory entries"));
+                }
+                entries.push(PageEntry {
+                    cookie: get_u64(&b[..], at + ENTRY_COOKIE),
+                    ino: get_u32(&b[..], at + ENTRY_INO),
+                    kind: Kind::decode(b[at + ENTRY_KIND]).ok_or(FsError::Corrupt("entry kind"))?,
+                    birth: get_u32(&b[..], at + ENTRY_BIRTH),
+                    name: &b[at + ENTRY_NAME..end],
+                });
+                raw = get_u16(&b[..], at + ENTRY_NEXT);
+            }
+        }
+        entries.sort_unstable_by_key(|entry| entry.cookie);
+        Ok(entries)
+    }
+}
+
+/// Stores a page with exactly `entries`; what was in the block before does not matter.
+pub fn write<'a, M: Memory>(
+    store: &Store<M>,
+    page: u32,
+    owner: u32,
+    (depth, prefix): (u8, u64),
+    entries: impl Iterator<Item = PageEntry<'a>>,
+) {
+    let mut b = [0; BLOCK_LEN];
+    put_u32(&mut b, 0, PAGE_MAGIC);
+    put_u32(&mut b, PAGE_OWNER, owner);
+    put_u32(&mut b, PAGE_BIRTH, store.sb.generation);
+    b[PAGE_DEPTH] = depth;
+    put_u64(&mut b, PAGE_PREFIX, prefix);
+    let (mut used, mut live) = (PAGE_ENTRIES, 0);
+    for e in entries {
+        let head = head_offset(e.cookie);
+        let next = get_u16(&b, head);
+        let len = entry_len(e.name.len());
+        let new = NewEntry {
+            cookie: e.cookie,
+            ino: e.ino,
+            kind: e.kind,
+            birth: e.birth,
+            name: e.name,
+        };
+        encode_entry(&mut b[used..used + len], &new, next);
+        put_u16(&mut b, head, used as u16);
+        used += len;
+        live += 1;
+    }
+    put_u16(&mut b, PAGE_LIVE, live);
+    put_u16(&mut b, PAGE_USED, used as u16);
+    store.put(address(page), &b[..used]);
+}
+
+fn encode_entry(b: &mut [u8], e: &NewEntry<'_>, next: u16) {
+    put_u16(b, ENTRY_NEXT, next);
+    b[ENTRY_NAME_LEN] = e.name.len() as u8;
+    b[ENTRY_KIND] = e.kind as u8;
+    put_u32(b, ENTRY_INO, e.ino);
+    put_u64(b, ENTRY_COOKIE, e.cookie);
+    put_u32(b, ENTRY_BIRTH, e.birth);
+    b[ENTRY_NAME..ENTRY_NAME + e.name.len()].copy_from_slice(e.name);
+}
+
+/// Adds an entry to a page that has room for it at its end (see [`compact`]).
+pub fn insert<M: Memory>(store: &Store<M>, page: u32, header: &mut PageHeader, e: &NewEntry<'_>) {
+    let base = address(page);
+    let head = head_offset(e.cookie);
+    let mut next = [0; 2];
+    store
+        .read(base + head as u64, &mut next)
+        .expect("the page was read before");
+    let next = u16::from_le_bytes(next);
+    let len = entry_len(e.name.len());
+    let mut b = [0; (ENTRY_NAME + NAME_MAX).next_multiple_of(4)];
+    encode_entry(&mut b[..len], e, next);
+    store.put(base + header.used as u64, &b[..len]);
+    store.put(base + head as u64, &(header.used as u16).to_le_bytes());
+    header.used += len;
+    header.live += 1;
+    put_counters(store, page, header);
+}
+
+/// Squeezes removed entries out of a page.
+pub fn compact<M: Memory>(store: &Store<M>, page: u32, owner: u32) -> Result<PageHeader, FsError> {
+    let full = load(store, page, owner)?;
+    let entries = full.entries()?;
+    let used: usize = PAGE_ENTRIES
+        + entries
+            .iter()
+            .map(|e| entry_len(e.name.len()))
+            .sum::<usize>();
+    if used > BLOCK_LEN {
+        return Err(FsError::Corrupt("directory page"));
+    }
+    let live = entries.len() as u16;
+    write(
+        store,
+        page,
+        owner,
+        (full.header.depth, full.header.prefix),
+        entries.into_iter(),
+    );
+    Ok(PageHeader {
+        live,
+        used,
+        dead: 0,
+        ..full.header
+    })
+}
+
+/// Takes an entry out of its chain.
+pub fn remove<M: Memory>(store: &Store<M>, found: &Found, mut header: PageHeader) {
+    store.put(
+        address(found.page) + found.pointer as u64,
+        &found.next.to_le_bytes(),
+    );
+    header.live = header.live.saturating_sub(1);
+    header.dead += entry_len(found.name_len);
+    header.dead = header.dead.min(header.used - PAGE_ENTRIES);
+    put_counters(store, found.page, &header);
+}
+
+/// Points an entry at another inode.
+pub fn repoint<M: Memory>(store: &Store<M>, found: &Found, ino: u32, kind: Kind) {
+    let at = address(found.page) + found.at as u64;
+    store.put(at + ENTRY_KIND as u64, &[kind as u8]);
+    let mut b = [0; 4];
+    put_u32(&mut b, 0, ino);
+    store.put(at + ENTRY_INO as u64, &b);
+    put_u32(&mut b, 0, store.sb.generation);
+    store.put(at + ENTRY_BIRTH as u64, &b);
+}

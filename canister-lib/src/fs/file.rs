@@ -1,0 +1,498 @@
+//! Regular files: read, write, truncate, allocate.
+//!
+//! Bytes between the end of a file and the end of its last block, and whole blocks allocated ahead
+//! of it, are undefined on stable memory. Whatever makes the file longer without writing there
+//! zeroes the former and marks the latter unwritten, so that old bytes never show.
+
+use ic_stable_structures::Memory;
+
+use super::error::FsError;
+use super::extents::{self, Segment, locate};
+use super::node::Node;
+use super::store::Store;
+use super::types::Ino;
+use super::{Fs, RELATIME_NANOS};
+use crate::format::extent::{Extent, MAX_FILE, MAX_LOGICAL};
+use crate::format::inode::{ATIME, Kind, MAP_LEN, MapForm};
+use crate::format::{BLOCK, BLOCK_LEN, address};
+
+/// Most blocks allocated ahead of an open file that is appended to: 2 MiB.
+const MAX_AHEAD: u32 = 512;
+
+static ZEROES: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
+
+/// What [`remap`] does with a part of a file.
+struct Piece {
+    lo: u32,
+    hi: u32,
+    /// Mark what is mapped as unwritten or written.
+    set: Option<bool>,
+    /// Allocate holes, as unwritten or written.
+    fill: Option<bool>,
+}
+
+/// First logical block wholly beyond `size` bytes.
+fn blocks_of(size: u64) -> u32 {
+    size.div_ceil(BLOCK) as u32
+}
+
+/// Applies `pieces`, which are ascending and adjoining, to the map. All or nothing; the caller
+/// stores the inode.
+fn remap<M: Memory>(
+    store: &mut Store<M>,
+    node: &mut Node,
+    pieces: &[Piece],
+) -> Result<(), FsError> {
+    let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else {
+        return Ok(());
+    };
+    let (lo, hi) = (first.lo, last.hi);
+    let existing = extents::collect(store, node, lo, hi)?;
+    // Holes are extents at block 0 until they are allocated.
+    let mut plan: Vec<Extent> = Vec::with_capacity(existing.len() + 1);
+    let birth = store.sb.generation;
+    let (mut needed, mut changed) = (0, false);
+    for piece in pieces {
+        let mut at = piece.lo;
+        let mut fill = |plan: &mut Vec<Extent>, at: u32, to: u32| {
+            if let Some(unwritten) = piece.fill
+                && at < to
+            {
+                plan.push(Extent {
+                    logical: at,
+                    physical: 0,
+                    len: to - at,
+                    unwritten,
+                    birth,
+                });
+                needed += to - at;
+            }
+        };
+        for mut e in existing.iter().filter_map(|e| e.clip(piece.lo, piece.hi)) {
+            fill(&mut plan, at, e.logical);
+            if let Some(unwritten) = piece.set {
+                changed |= e.unwritten != unwritten;
+                e.unwritten = unwritten;
+            }
+            at = e.end();
+            plan.push(e);
+        }
+        fill(&mut plan, at, piece.hi);
+    }
+    if needed == 0 && !changed {
+        return Ok(());
+    }
+    store.reserve(u64::from(needed))?;
+    let before = match lo.checked_sub(1) {
+        Some(previous) => match locate(store, node, previous)? {
+            Segment::Mapped(block, _, _) => block + 1,
+            Segment::Hole(_) => 0,
+        },
+        None => 0,
+    };
+    let mut taken = Vec::new();
+    let result = allocate_holes(store, plan, before, &mut taken).and_then(|plan| {
+        let pool = extents::prepare(store, node, lo, hi, plan.len())?;
+        Ok((plan, pool))
+    });
+    match result {
+        Ok((plan, pool)) => {
+            extents::splice(store, node, (lo, hi), &plan, pool);
+            node.inode.blocks = node.inode.blocks.saturating_add(needed);
+            Ok(())
+        }
+        Err(error) => {
+            taken
+                .into_iter()
+                .for_each(|(start, len)| store.free_run(start, len));
+            Err(error)
+        }
+    }
+}
+
+/// Gives each hole of `plan` blocks, near what comes before it. Records them in `taken`.
+fn allocate_holes<M: Memory>(
+    store: &mut Store<M>,
+    plan: Vec<Extent>,
+    mut goal: u32,
+    taken: &mut Vec<(u32, u32)>,
+) -> Result<Vec<Extent>, FsError> {
+    let mut filled = Vec::with_capacity(plan.len());
+    for e in plan {
+        let (mut logical, mut left) = (e.logical, e.len);
+        if e.physical != 0 {
+            filled.push(e);
+            goal = e.physical + e.len;
+            continue;
+        }
+        while left > 0 {
+            let (physical, len) = store.alloc_run(goal, left)?;
+            taken.push((physical, len));
+            filled.push(Extent {
+                logical,
+                physical,
+                len,
+                ..e
+            });
+            logical += len;
+            left -= len;
+            goal = physical + len;
+        }
+    }
+    Ok(filled)
+}
+
+/// Zeroes bytes `from..to` of the file where they are mapped and written, within one block.
+fn zero<M: Memory>(store: &Store<M>, node: &mut Node, from: u64, to: u64) -> Result<(), FsError> {
+    if from < to
+        && let Segment::Mapped(block, _, false) = locate(store, node, (from / BLOCK) as u32)?
+    {
+        store.put(
+            address(block) + from % BLOCK,
+            &ZEROES[..(to - from) as usize],
+        );
+    }
+    Ok(())
+}
+
+/// Zeroes the rest of the last block when the file grows to `new` bytes without writing there.
+fn zero_tail<M: Memory>(store: &Store<M>, node: &mut Node, new: u64) -> Result<(), FsError> {
+    let size = node.inode.size;
+    zero(store, node, size, new.min(size.next_multiple_of(BLOCK)))
+}
+
+/// How many blocks from `lo` on are mapped and written, up to `hi`.
+fn written_until<M: Memory>(
+    store: &Store<M>,
+    node: &mut Node,
+    lo: u32,
+    hi: u32,
+) -> Result<bool, FsError> {
+    let mut at = lo;
+    while at < hi {
+        match locate(store, node, at)? {
+            Segment::Mapped(_, len, false) => at += len,
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Stores `data` at `offset`, where everything is mapped.
+fn store_data<M: Memory>(
+    store: &Store<M>,
+    node: &mut Node,
+    offset: u64,
+    data: &[&[u8]],
+) -> Result<(), FsError> {
+    let mut at = offset;
+    for mut rest in data.iter().copied() {
+        while !rest.is_empty() {
+            let Segment::Mapped(block, len, _) = locate(store, node, (at / BLOCK) as u32)? else {
+                panic!("blocks of a write were mapped before it");
+            };
+            let room = u64::from(len) * BLOCK - at % BLOCK;
+            let n = (rest.len() as u64).min(room) as usize;
+            store.put(address(block) + at % BLOCK, &rest[..n]);
+            rest = &rest[n..];
+            at += n as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Maps the blocks for a write of `offset..end` and zeroes what it leaves uncovered of new ones.
+fn make_room<M: Memory>(
+    store: &mut Store<M>,
+    node: &mut Node,
+    (offset, end): (u64, u64),
+    open: bool,
+) -> Result<(), FsError> {
+    let size = node.inode.size;
+    let (lo, hi, valid) = ((offset / BLOCK) as u32, blocks_of(end), blocks_of(size));
+    let is_fresh = |store: &Store<M>, node: &mut Node, block: u32| {
+        Ok::<_, FsError>(
+            block >= valid || !matches!(locate(store, node, block)?, Segment::Mapped(_, _, false)),
+        )
+    };
+    let head = is_fresh(store, node, lo)?;
+    let tail = is_fresh(store, node, hi - 1)?;
+    if offset > size {
+        // Loads what `zero_tail` will need: nothing may fail once the map has changed.
+        locate(store, node, (size / BLOCK) as u32)?;
+    }
+    let mut pieces = Vec::with_capacity(2);
+    if valid < lo {
+        pieces.push(Piece {
+            lo: valid,
+            hi: lo,
+            set: Some(true),
+            fill: None,
+        });
+    }
+    pieces.push(Piece {
+        lo,
+        hi,
+        set: Some(false),
+        fill: Some(false),
+    });
+    let ahead = blocks_ahead(store, node, (offset, hi), open)?;
+    let last = pieces.len() - 1;
+    pieces[last].hi = hi + ahead;
+    match remap(store, node, &pieces) {
+        Err(FsError::NoSpace { .. }) if ahead > 0 => {
+            pieces[last].hi = hi;
+            remap(store, node, &pieces)?;
+        }
+        other => other?,
+    }
+    if offset > size {
+        zero_tail(store, node, offset)?;
+    }
+    if head {
+        zero(store, node, offset - offset % BLOCK, offset)?;
+    }
+    if tail && end < size {
+        zero(store, node, end, end.next_multiple_of(BLOCK))?;
+    }
+    Ok(())
+}
+
+/// How much to allocate ahead of an open file that is appended to: as much as it has, so that
+/// files that grow side by side have few extents. Given back at the last close.
+fn blocks_ahead<M: Memory>(
+    store: &Store<M>,
+    node: &mut Node,
+    (offset, hi): (u64, u32),
+    open: bool,
+) -> Result<u32, FsError> {
+    let size = node.inode.size;
+    if !open || size == 0 || offset > size || hi < blocks_of(size) || hi >= MAX_LOGICAL {
+        return Ok(0);
+    }
+    match locate(store, node, hi)? {
+        Segment::Mapped(..) => Ok(0),
+        Segment::Hole(len) => {
+            let wanted = node.inode.blocks.clamp(1, MAX_AHEAD).min(len);
+            Ok(if u64::from(wanted) * 4 > store.available_blocks() {
+                0
+            } else {
+                wanted
+            })
+        }
+    }
+}
+
+/// Frees the blocks beyond the end of the file.
+pub fn trim<M: Memory>(store: &mut Store<M>, node: &mut Node) -> Result<(), FsError> {
+    let lo = blocks_of(node.inode.size);
+    let left_over = extents::collect(store, node, lo, MAX_LOGICAL)?;
+    if left_over.is_empty() {
+        return Ok(());
+    }
+    let pool = extents::prepare(store, node, lo, MAX_LOGICAL, 0)?;
+    extents::splice(store, node, (lo, MAX_LOGICAL), &[], pool);
+    for extent in left_over {
+        store.free_run(extent.physical, extent.len);
+        node.inode.blocks = node.inode.blocks.saturating_sub(extent.len);
+    }
+    node.store(store);
+    Ok(())
+}
+
+/// The regular file `node`, with its map loaded.
+fn regular<M: Memory>(store: &Store<M>, node: &mut Node) -> Result<(), FsError> {
+    match node.inode.kind {
+        Kind::Regular => extents::load(store, node),
+        Kind::Directory => Err(FsError::IsDir),
+        Kind::Symlink => Err(FsError::Invalid),
+    }
+}
+
+impl<M: Memory> Fs<M> {
+    /// Reads from `offset` into `buf`; short only at the end of the file. Holes read as zero.
+    ///
+    /// Updates the access time by the relatime rule: if it is not after the last change, or a day
+    /// old. Errors: `IsDir`, `Invalid` for symbolic links. Cost: one access of stable memory for
+    /// each extent touched.
+    pub fn read(&mut self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
+        let mut node = self.take(ino)?;
+        let store = &self.store;
+        regular(store, &mut node)?;
+        let left = node.inode.size.saturating_sub(offset);
+        let len = (buf.len() as u64).min(left) as usize;
+        let mut done = 0;
+        while done < len {
+            let at = offset + done as u64;
+            let segment = locate(store, &mut node, (at / BLOCK) as u32)?;
+            let blocks = match segment {
+                Segment::Mapped(_, blocks, _) | Segment::Hole(blocks) => blocks,
+            };
+            let n = (u64::from(blocks) * BLOCK - at % BLOCK).min((len - done) as u64) as usize;
+            let part = &mut buf[done..done + n];
+            match segment {
+                Segment::Mapped(block, _, false) => {
+                    store.read(address(block) + at % BLOCK, part)?;
+                }
+                _ => part.fill(0),
+            }
+            done += n;
+        }
+        self.access(&mut node);
+        self.nodes.put(node);
+        Ok(len)
+    }
+
+    /// Applies the relatime rule.
+    pub(super) fn access(&self, node: &mut Node) {
+        let (now, inode) = (self.store.now, &mut node.inode);
+        let stale = inode.atime <= inode.mtime
+            || inode.atime <= inode.ctime
+            || now.saturating_sub(inode.atime) >= RELATIME_NANOS;
+        if stale && inode.atime != now && !self.store.read_only {
+            inode.atime = now;
+            let at = self.store.slot_address(node.ino) + ATIME as u64;
+            self.store.put(at, &now.to_le_bytes());
+        }
+    }
+
+    /// Writes `data` at `offset`, all or nothing; a gap before it reads as zero.
+    ///
+    /// Errors: `IsDir`, `Invalid`, `FileTooBig` beyond 8 TiB, `NoSpace`. Cost over mapped blocks:
+    /// one store for each extent and one to the inode.
+    pub fn write(&mut self, ino: Ino, offset: u64, data: &[u8]) -> Result<(), FsError> {
+        self.write_vectored(ino, offset, &[data]).map(drop)
+    }
+
+    /// Writes the pieces of `data` one after the other at `offset`, all or nothing; returns how
+    /// many bytes that is. Otherwise as [`Self::write`].
+    pub fn write_vectored(
+        &mut self,
+        ino: Ino,
+        offset: u64,
+        data: &[&[u8]],
+    ) -> Result<u64, FsError> {
+        self.store.writable()?;
+        let mut node = self.take(ino)?;
+        let store = &mut self.store;
+        regular(store, &mut node)?;
+        let len = data.iter().map(|part| part.len() as u64).sum::<u64>();
+        if len == 0 {
+            self.nodes.put(node);
+            return Ok(0);
+        }
+        let end = offset.checked_add(len).filter(|&end| end <= MAX_FILE);
+        let end = end.ok_or(FsError::FileTooBig)?;
+        let (lo, hi) = ((offset / BLOCK) as u32, blocks_of(end));
+        let fast = offset <= node.inode.size && written_until(store, &mut node, lo, hi)?;
+        let result = if fast {
+            Ok(())
+        } else {
+            let open = self.open.contains_key(&node.ino);
+            make_room(store, &mut node, (offset, end), open)
+        };
+        if result.is_ok() {
+            store_data(store, &mut node, offset, data)?;
+            node.inode.size = node.inode.size.max(end);
+            node.touch_content(store.now);
+            if fast {
+                node.store_hot(store);
+            } else {
+                node.store(store);
+            }
+            self.nodes.put(node);
+        }
+        self.store.sync();
+        result.map(|()| len)
+    }
+
+    /// Makes the file `size` bytes long. What it gains reads as zero, what it loses is freed.
+    ///
+    /// Errors: `IsDir`, `Invalid`, `FileTooBig`, `Corrupt`. Cost: by extents removed.
+    pub fn set_len(&mut self, ino: Ino, size: u64) -> Result<(), FsError> {
+        self.change(ino, |store, node| {
+            regular(store, node)?;
+            if size > MAX_FILE {
+                return Err(FsError::FileTooBig);
+            }
+            let (old, new) = (blocks_of(node.inode.size), blocks_of(size));
+            if size == 0 {
+                extents::free_all(store, node)?;
+                node.inode.form = MapForm::Extents;
+                node.inode.count = 0;
+                node.inode.map = [0; MAP_LEN];
+            } else if size > node.inode.size {
+                // Loads what `zero_tail` will need.
+                locate(store, node, (node.inode.size / BLOCK) as u32)?;
+                if old < new {
+                    let beyond = Piece {
+                        lo: old,
+                        hi: new,
+                        set: Some(true),
+                        fill: None,
+                    };
+                    remap(store, node, &[beyond])?;
+                }
+                zero_tail(store, node, size)?;
+            }
+            let shorter = size < node.inode.size;
+            node.inode.size = size;
+            if shorter {
+                extents::load(store, node)?;
+                trim(store, node)?;
+            }
+            node.touch_content(store.now);
+            Ok(())
+        })
+    }
+
+    /// `posix_fallocate`: allocates the blocks of `offset..offset + len`, so that writes there need
+    /// no more data blocks, and extends the file to there. New blocks read as zero.
+    ///
+    /// Errors: `Invalid` for `len` 0, `IsDir`, `FileTooBig`, `NoSpace`.
+    pub fn allocate(&mut self, ino: Ino, offset: u64, len: u64) -> Result<(), FsError> {
+        self.change(ino, |store, node| {
+            regular(store, node)?;
+            if len == 0 {
+                return Err(FsError::Invalid);
+            }
+            let end = offset.checked_add(len).filter(|&end| end <= MAX_FILE);
+            let end = end.ok_or(FsError::FileTooBig)?;
+            let size = node.inode.size;
+            let (lo, hi, valid) = ((offset / BLOCK) as u32, blocks_of(end), blocks_of(size));
+            let mut pieces = Vec::with_capacity(2);
+            if lo < valid.min(hi) {
+                pieces.push(Piece {
+                    lo,
+                    hi: hi.min(valid),
+                    set: None,
+                    fill: Some(true),
+                });
+            }
+            if valid < lo {
+                pieces.push(Piece {
+                    lo: valid,
+                    hi: lo,
+                    set: Some(true),
+                    fill: None,
+                });
+            }
+            if valid.max(lo) < hi {
+                let lo = valid.max(lo);
+                pieces.push(Piece {
+                    lo,
+                    hi,
+                    set: Some(true),
+                    fill: Some(true),
+                });
+            }
+            remap(store, node, &pieces)?;
+            if end > size {
+                zero_tail(store, node, end)?;
+                node.inode.size = end;
+            }
+            node.touch_content(store.now);
+            Ok(())
+        })
+    }
+}

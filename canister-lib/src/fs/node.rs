@@ -1,0 +1,145 @@
+//! Inodes in use: a small cache that is written through, so that dropping a node is always right.
+
+use ic_stable_structures::Memory;
+
+use super::error::FsError;
+use super::store::Store;
+use crate::format::extent::Extent;
+use crate::format::inode::{self, Inode, Kind};
+
+const SLOTS: usize = 256;
+/// Extents in the heap beyond which all nodes are dropped: about 1 MiB.
+const MAX_CACHED_EXTENTS: usize = 65536;
+
+/// A leaf of a file's extents. A file of few extents has one pseudo-leaf, in its inode.
+#[derive(Clone, Debug, Default)]
+pub struct Leaf {
+    /// Logical block of the first extent.
+    pub first: u32,
+    /// Block of the leaf; 0: in the inode.
+    pub block: u32,
+    /// The extents, once loaded. Never empty on stable memory.
+    pub extents: Option<Vec<Extent>>,
+}
+
+/// An inode and what is known of its map.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub ino: u32,
+    pub inode: Inode,
+    /// Leaves in order; empty until `extents::load`.
+    pub leaves: Vec<Leaf>,
+    /// Run of blocks that holds the index of leaves: (start, blocks). Zero: none.
+    pub index: (u32, u32),
+    /// Where the last look-up ended: leaf and extent.
+    pub hint: (usize, usize),
+}
+
+impl Node {
+    pub fn new(ino: u32, inode: Inode) -> Self {
+        Self {
+            ino,
+            inode,
+            leaves: Vec::new(),
+            index: (0, 0),
+            hint: (0, 0),
+        }
+    }
+
+    pub fn is_dir(&self) -> bool {
+        self.inode.kind == Kind::Directory
+    }
+
+    /// Content changed.
+    pub fn touch_content(&mut self, now: u64) {
+        self.inode.mtime = now;
+        self.touch(now);
+    }
+
+    /// Metadata changed.
+    pub fn touch(&mut self, now: u64) {
+        self.inode.ctime = now;
+        self.inode.changes = self.inode.changes.wrapping_add(1);
+    }
+
+    /// Stores the whole inode.
+    pub fn store<M: Memory>(&self, store: &Store<M>) {
+        store.write_inode(self.ino, &self.inode);
+    }
+
+    /// Stores size, times and change counter only.
+    #[inline]
+    pub fn store_hot<M: Memory>(&self, store: &Store<M>) {
+        let at = store.slot_address(self.ino) + inode::SIZE as u64;
+        store.put(at, &self.inode.encode_hot());
+    }
+
+    fn cached_extents(&self) -> usize {
+        self.leaves
+            .iter()
+            .map(|leaf| leaf.extents.as_ref().map_or(0, Vec::len))
+            .sum()
+    }
+}
+
+/// The cache: nodes are taken out, used, and put back. A node that is not put back, because of an
+/// error, is read again from stable memory.
+pub struct Nodes {
+    slots: Vec<Option<Box<Node>>>,
+    puts: u32,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self {
+            slots: (0..SLOTS).map(|_| None).collect(),
+            puts: 0,
+        }
+    }
+}
+
+impl Nodes {
+    /// Takes inode `ino` out of the cache, or reads it.
+    #[inline]
+    pub fn take<M: Memory>(&mut self, store: &Store<M>, ino: u32) -> Result<Box<Node>, FsError> {
+        let slot = &mut self.slots[ino as usize % SLOTS];
+        if slot.as_ref().is_some_and(|node| node.ino == ino)
+            && let Some(node) = slot.take()
+        {
+            return Ok(node);
+        }
+        let inode = store.read_inode(ino)?.ok_or(FsError::BadInode)?;
+        Ok(Box::new(Node::new(ino, inode)))
+    }
+
+    /// Puts a node back.
+    #[inline]
+    pub fn put(&mut self, node: Box<Node>) {
+        self.puts = self.puts.wrapping_add(1);
+        if self.puts.is_multiple_of(1024) {
+            self.bound();
+        }
+        let at = node.ino as usize % SLOTS;
+        self.slots[at] = Some(node);
+    }
+
+    fn bound(&mut self) {
+        let cached: usize = self
+            .slots
+            .iter()
+            .flatten()
+            .map(|node| node.cached_extents())
+            .sum();
+        if cached > MAX_CACHED_EXTENTS {
+            *self = Self::default();
+        }
+    }
+
+    /// Forgets an inode.
+    pub fn forget(&mut self, ino: u32) {
+        let slot = &mut self.slots[ino as usize % SLOTS];
+        if slot.as_ref().is_some_and(|node| node.ino == ino) {
+            *slot = None;
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Reading, writing and seeking: the hot path. No allocation for up to [`INLINE_IOVECS`]
+//! buffers, no look-up but the index into the descriptor table, no time per call.
+
+use super::errno::{Errno, Result};
+use super::fdtable::{Descriptor, File};
+use super::guest::Guest;
+use super::types::{Whence, fdflags};
+use crate::fs::{Fs, Ino};
+use crate::runtime::{AnyMemory, Runtime};
+
+/// Buffers that a write gathers without allocating.
+const INLINE_IOVECS: usize = 16;
+
+/// Offsets are signed in POSIX.
+const MAX_OFFSET: u64 = i64::MAX as u64;
+
+/// `fd_read`: fills the buffers from the cursor on, which moves. Short only at the end of the file.
+///
+/// Errno: `BADF` not open for reading, a directory, or an output stream; `FAULT`; `INVAL` more
+/// than 1,024 buffers or 4 GiB.
+pub fn fd_read(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    iovs: u32,
+    count: u32,
+    out: u32,
+) -> Result<()> {
+    g.check(out, 4)?;
+    if let Some((fs, file)) = rt.open_file(fd)? {
+        if !file.readable {
+            return Err(Errno::BADF);
+        }
+        let len = read_at(fs, g, file.ino, file.cursor, iovs, count)?;
+        file.cursor = file.cursor.saturating_add(u64::from(len));
+        return g.write_u32(out, len);
+    }
+    match rt.wasi.fds.get(fd)? {
+        Descriptor::Stdin => {
+            g.check_iovecs(iovs, count)?;
+            let mut total = 0;
+            for index in 0..count {
+                let (address, len) = g.iovec(iovs, index)?;
+                total += rt.wasi.stdio.read(g.bytes_mut(address, len)?) as u32;
+            }
+            g.write_u32(out, total)
+        }
+        _ => Err(Errno::BADF),
+    }
+}
+
+/// `fd_pread`: as [`fd_read`] from `offset` on; the cursor does not move.
+///
+/// Errno: also `SPIPE` stdin, `INVAL` an offset beyond 2^63 - 1.
+pub fn fd_pread(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    iovs: u32,
+    count: u32,
+    offset: u64,
+    out: u32,
+) -> Result<()> {
+    g.check(out, 4)?;
+    if let Some((fs, file)) = rt.open_file(fd)? {
+        if !file.readable {
+            return Err(Errno::BADF);
+        }
+        if offset > MAX_OFFSET {
+            return Err(Errno::INVAL);
+        }
+        let len = read_at(fs, g, file.ino, offset, iovs, count)?;
+        return g.write_u32(out, len);
+    }
+    match rt.wasi.fds.get(fd)? {
+        Descriptor::Stdin => Err(Errno::SPIPE),
+        _ => Err(Errno::BADF),
+    }
+}
+
+#[inline]
+fn read_at(
+    fs: &mut Fs<AnyMemory>,
+    g: &mut Guest<'_>,
+    ino: Ino,
+    offset: u64,
+    iovs: u32,
+    count: u32,
+) -> Result<u32> {
+    if count == 1 {
+        let (address, len) = g.iovec(iovs, 0)?;
+        let buf = g.bytes_mut(address, len)?;
+        return Ok(fs.read(ino, offset, buf)? as u32);
+    }
+    g.check_iovecs(iovs, count)?;
+    let mut total = 0_u32;
+    for index in 0..count {
+        // Read anew each time: the buffer before may have covered the array itself.
+        let (address, len) = g.iovec(iovs, index)?;
+        let got = fs.read(
+            ino,
+            offset.saturating_add(u64::from(total)),
+            g.bytes_mut(address, len)?,
+        )? as u32;
+        total = total.saturating_add(got);
+        if got < len {
+            break;
+        }
+    }
+    Ok(total)
+}
+
+/// `fd_write`: writes all buffers at the cursor, which moves, or at the end with `APPEND`. A
+/// file takes all of it or, with an error, nothing. Stdio is a canister log line per line.
+///
+/// Errno: `BADF` not open for writing, a directory, or stdin; `FAULT`; `INVAL` more than 1,024
+/// buffers or 4 GiB; `NOSPC`; `FBIG`.
+pub fn fd_write(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    iovs: u32,
+    count: u32,
+    out: u32,
+) -> Result<()> {
+    g.check(out, 4)?;
+    if let Some((fs, file)) = rt.open_file(fd)? {
+        if !file.writable {
+            return Err(Errno::BADF);
+        }
+        let offset = write_offset(fs, file, file.cursor)?;
+        let len = write_at(fs, g, file.ino, offset, iovs, count)?;
+        file.cursor = offset.saturating_add(u64::from(len));
+        return g.write_u32(out, len);
+    }
+    match rt.wasi.fds.get(fd)? {
+        Descriptor::Stdout => write_stdio(rt, g, iovs, count, out, false),
+        Descriptor::Stderr => write_stdio(rt, g, iovs, count, out, true),
+        _ => Err(Errno::BADF),
+    }
+}
+
+/// `fd_pwrite`: as [`fd_write`] at `offset`; the cursor does not move. With `APPEND`, `offset` is
+/// ignored (as Linux does, unlike POSIX).
+///
+/// Errno: also `SPIPE` stdio, `INVAL` an offset beyond 2^63 - 1.
+pub fn fd_pwrite(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    iovs: u32,
+    count: u32,
+    offset: u64,
+    out: u32,
+) -> Result<()> {
+    g.check(out, 4)?;
+    if let Some((fs, file)) = rt.open_file(fd)? {
+        if !file.writable {
+            return Err(Errno::BADF);
+        }
+        if offset > MAX_OFFSET {
+            return Err(Errno::INVAL);
+        }
+        let offset = write_offset(fs, file, offset)?;
+        let len = write_at(fs, g, file.ino, offset, iovs, count)?;
+        return g.write_u32(out, len);
+    }
+    match rt.wasi.fds.get(fd)? {
+        Descriptor::Stdout | Descriptor::Stderr => Err(Errno::SPIPE),
+        _ => Err(Errno::BADF),
+    }
+}
+
+/// Where a write goes: the end of the file with `APPEND`.
+#[inline]
+fn write_offset(fs: &mut Fs<AnyMemory>, file: &File, offset: u64) -> Result<u64> {
+    if file.flags & fdflags::APPEND != 0 {
+        Ok(fs.stat(file.ino)?.size)
+    } else {
+        Ok(offset)
+    }
+}
+
+#[inline]
+fn write_at(
+    fs: &mut Fs<AnyMemory>,
+    g: &Guest<'_>,
+    ino: Ino,
+    offset: u64,
+    iovs: u32,
+    count: u32,
+) -> Result<u32> {
+    if count == 1 {
+        let (address, len) = g.iovec(iovs, 0)?;
+        let data = g.bytes(address, len)?;
+        if len != 0 {
+            fs.write(ino, offset, data)?;
+        }
+        return Ok(len);
+    }
+    let total = g.check_iovecs(iovs, count)?;
+    if total == 0 {
+        return Ok(0);
+    }
+    let mut inline: [&[u8]; INLINE_IOVECS] = [&[]; INLINE_IOVECS];
+    if let Some(buffers) = inline.get_mut(..count as usize) {
+        for (index, buffer) in (0..).zip(&mut *buffers) {
+            let (address, len) = g.iovec(iovs, index)?;
+            *buffer = g.bytes(address, len)?;
+        }
+        fs.write_vectored(ino, offset, buffers)?;
+    } else {
+        let mut buffers = Vec::with_capacity(count as usize);
+        for index in 0..count {
+            let (address, len) = g.iovec(iovs, index)?;
+            buffers.push(g.bytes(address, len)?);
+        }
+        fs.write_vectored(ino, offset, &buffers)?;
+    }
+    Ok(total)
+}
+
+fn write_stdio(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    iovs: u32,
+    count: u32,
+    out: u32,
+    err: bool,
+) -> Result<()> {
+    let total = g.check_iovecs(iovs, count)?;
+    for index in 0..count {
+        let (address, len) = g.iovec(iovs, index)?;
+        rt.write_stdio(err, g.bytes(address, len)?);
+    }
+    g.write_u32(out, total)
+}
+
+/// `fd_seek`: moves the cursor; beyond the end is allowed.
+///
+/// Errno: `BADF` a directory; `SPIPE` stdio; `INVAL` unknown whence, a position before the start
+/// or beyond 2^63 - 1.
+pub fn fd_seek(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    delta: i64,
+    whence: Option<Whence>,
+    out: u32,
+) -> Result<()> {
+    g.check(out, 8)?;
+    let Some((fs, file)) = rt.open_file(fd)? else {
+        return match rt.wasi.fds.get(fd)? {
+            Descriptor::Dir(_) => Err(Errno::BADF),
+            _ => Err(Errno::SPIPE),
+        };
+    };
+    let base = match whence {
+        Some(Whence::Set) => 0,
+        Some(Whence::Cur) => file.cursor,
+        Some(Whence::End) => fs.stat(file.ino)?.size,
+        None => return Err(Errno::INVAL),
+    };
+    let position = base
+        .checked_add_signed(delta)
+        .filter(|&position| position <= MAX_OFFSET)
+        .ok_or(Errno::INVAL)?;
+    file.cursor = position;
+    g.write_u64(out, position)
+}
+
+/// `fd_tell`. Errno as [`fd_seek`].
+pub fn fd_tell(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, out: u32) -> Result<()> {
+    fd_seek(rt, g, fd, 0, Some(Whence::Cur), out)
+}
+
+/// `fd_sync` and `fd_datasync`: stable memory is complete after every call, so there is nothing
+/// to do. Also on directories, as on Linux. Errno: `BADF` stdio.
+pub fn fd_sync(rt: &mut Runtime, fd: u32) -> Result<()> {
+    match rt.wasi.fds.get(fd)? {
+        Descriptor::File(_) | Descriptor::Dir(_) => Ok(rt.fs()?.flush()?),
+        Descriptor::Stdin | Descriptor::Stdout | Descriptor::Stderr => Err(Errno::BADF),
+    }
+}
+
+/// `fd_advise`: accepted and ignored. Errno: `BADF` not a file; `INVAL` unknown advice, or a
+/// range beyond 2^63 - 1.
+pub fn fd_advise(rt: &mut Runtime, fd: u32, offset: u64, len: u64, advice: u32) -> Result<()> {
+    if advice > 5 || offset > MAX_OFFSET || len > MAX_OFFSET {
+        return Err(Errno::INVAL);
+    }
+    rt.wasi.fds.file(fd).map(drop)
+}
+
+/// `fd_allocate`: reserves the blocks of the range and extends the file over it, as
+/// `posix_fallocate`. Errno: `BADF` not a file that is open for writing; `INVAL` an empty range;
+/// `FBIG`; `NOSPC`.
+pub fn fd_allocate(rt: &mut Runtime, fd: u32, offset: u64, len: u64) -> Result<()> {
+    let file = rt.wasi.fds.file(fd)?;
+    if !file.writable {
+        return Err(Errno::BADF);
+    }
+    if len == 0 || offset > MAX_OFFSET || len > MAX_OFFSET {
+        return Err(Errno::INVAL);
+    }
+    if offset + len > MAX_OFFSET {
+        return Err(Errno::FBIG);
+    }
+    let ino = file.ino;
+    Ok(rt.fs()?.allocate(ino, offset, len)?)
+}

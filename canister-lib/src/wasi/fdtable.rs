@@ -1,0 +1,169 @@
+//! Open descriptors.
+//!
+//! A vector indexed by number: a look-up is an index. 0, 1 and 2 are stdio, 3 is the preopened
+//! root directory; a new descriptor gets the lowest free number.
+
+use super::errno::{Errno, Result};
+use super::types::rights;
+use crate::fs::Ino;
+
+/// Most descriptors that can be open.
+pub const MAX_OPEN: usize = 16_384;
+
+/// Name of the preopened directory.
+pub const ROOT_NAME: &[u8] = b"/";
+
+/// What a descriptor stands for.
+#[derive(Debug)]
+pub enum Descriptor {
+    /// The program's input.
+    Stdin,
+    /// Lines to the canister log.
+    Stdout,
+    /// Lines to the canister log.
+    Stderr,
+    /// A regular file, or a symbolic link that was opened itself.
+    File(File),
+    /// A directory.
+    Dir(Dir),
+}
+
+/// An open file.
+#[derive(Debug)]
+pub struct File {
+    /// Which.
+    pub ino: Ino,
+    /// Where the next read or write begins.
+    pub cursor: u64,
+    /// `fdflags`
+    pub flags: u16,
+    /// Opened for reading.
+    pub readable: bool,
+    /// Opened for writing.
+    pub writable: bool,
+    /// Reported by `fd_fdstat_get`.
+    pub rights: u64,
+}
+
+/// An open directory: no path that is resolved from it leaves it.
+#[derive(Debug)]
+pub struct Dir {
+    /// Which; `None` is the root, which is known before the file system is mounted.
+    pub ino: Option<Ino>,
+    /// Name under which the program finds it without opening it.
+    pub preopen: Option<&'static [u8]>,
+    /// Reported by `fd_fdstat_get`.
+    pub rights: u64,
+    /// Reported by `fd_fdstat_get`.
+    pub inheriting: u64,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct FdTable {
+    entries: Vec<Option<Descriptor>>,
+    /// No number below is free.
+    lowest_free: usize,
+    ready: bool,
+}
+
+impl FdTable {
+    /// The table of a program that has opened nothing.
+    pub(crate) const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            lowest_free: 0,
+            ready: false,
+        }
+    }
+
+    #[cold]
+    fn prepare(&mut self) {
+        self.ready = true;
+        self.entries = vec![
+            Some(Descriptor::Stdin),
+            Some(Descriptor::Stdout),
+            Some(Descriptor::Stderr),
+            Some(Descriptor::Dir(Dir {
+                ino: None,
+                preopen: Some(ROOT_NAME),
+                rights: rights::DIRECTORY,
+                inheriting: rights::DIRECTORY | rights::FILE,
+            })),
+        ];
+        self.lowest_free = self.entries.len();
+    }
+
+    /// The descriptor, or `EBADF`.
+    #[inline(always)]
+    pub fn get(&mut self, fd: u32) -> Result<&mut Descriptor> {
+        if !self.ready {
+            self.prepare();
+        }
+        match self.entries.get_mut(fd as usize) {
+            Some(Some(descriptor)) => Ok(descriptor),
+            _ => Err(Errno::BADF),
+        }
+    }
+
+    /// The open file, or `EBADF`.
+    #[inline]
+    pub fn file(&mut self, fd: u32) -> Result<&mut File> {
+        match self.get(fd)? {
+            Descriptor::File(file) => Ok(file),
+            _ => Err(Errno::BADF),
+        }
+    }
+
+    /// The open directory, `ENOTDIR` for a file, or `EBADF`.
+    pub fn dir(&mut self, fd: u32) -> Result<&mut Dir> {
+        match self.get(fd)? {
+            Descriptor::Dir(dir) => Ok(dir),
+            Descriptor::File(_) => Err(Errno::NOTDIR),
+            Descriptor::Stdin | Descriptor::Stdout | Descriptor::Stderr => Err(Errno::BADF),
+        }
+    }
+
+    /// Checks that another descriptor can be opened: `EMFILE`. Then `insert` succeeds.
+    pub fn reserve(&mut self) -> Result<()> {
+        if !self.ready {
+            self.prepare();
+        }
+        if self.lowest_free >= MAX_OPEN {
+            Err(Errno::MFILE)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Adds a descriptor at the lowest free number.
+    pub fn insert(&mut self, descriptor: Descriptor) -> Result<u32> {
+        self.reserve()?;
+        let fd = self.lowest_free;
+        if fd == self.entries.len() {
+            self.entries.push(Some(descriptor));
+        } else {
+            self.entries[fd] = Some(descriptor);
+        }
+        let from = fd + 1;
+        self.lowest_free = self.entries[from..]
+            .iter()
+            .position(Option::is_none)
+            .map_or(self.entries.len(), |gap| from + gap);
+        Ok(fd as u32)
+    }
+
+    /// Takes the descriptor out.
+    pub fn remove(&mut self, fd: u32) -> Result<Descriptor> {
+        self.get(fd)?;
+        self.lowest_free = self.lowest_free.min(fd as usize);
+        self.entries[fd as usize].take().ok_or(Errno::BADF)
+    }
+
+    /// Moves `from` to `to`, which both exist, and returns what `to` was.
+    pub fn renumber(&mut self, from: u32, to: u32) -> Result<Descriptor> {
+        self.get(to)?;
+        let moved = self.remove(from)?;
+        self.entries[to as usize].replace(moved).ok_or(Errno::BADF)
+    }
+}

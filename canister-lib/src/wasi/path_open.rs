@@ -1,0 +1,139 @@
+//! `path_open`.
+
+use super::errno::{Errno, Result};
+use super::fd_meta::known;
+use super::fdtable::{Descriptor, Dir, File};
+use super::guest::Guest;
+use super::path::{GuestPath, Place, follows};
+use super::types::{fdflags, oflags, rights};
+use crate::fs::{FileType, Ino};
+use crate::runtime::Runtime;
+
+/// What a call asks for.
+struct Request {
+    create: bool,
+    exclusive: bool,
+    truncate: bool,
+    directory: bool,
+    readable: bool,
+    writable: bool,
+    flags: u16,
+}
+
+/// `path_open`: opens what is at a path, or creates a file with `CREAT`.
+///
+/// Rights say whether the file is opened for reading and writing, and nothing else: no other
+/// right is needed to open something. Without `FD_WRITE` it is opened for reading; `CREAT` and
+/// `TRUNC` open it for writing.
+///
+/// Errno: `BADF`, `NOTDIR` the descriptor is no directory; `INVAL` unknown flags, or `DIRECTORY`
+/// together with `CREAT`, `EXCL` or `TRUNC`; `NOENT`; `EXIST` with `CREAT` and `EXCL`; `NOTDIR`
+/// `DIRECTORY` or a slash behind something else; `ISDIR` a directory for writing; `LOOP` a
+/// symbolic link that is not to be followed; `PERM` outside of the directory; `NAMETOOLONG`;
+/// `ILSEQ`; `NOSPC`; `MFILE`. On any error, nothing was created or cut.
+#[expect(clippy::too_many_arguments, reason = "the ABI has them")]
+pub fn path_open(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    lookup_flags: u32,
+    path: u32,
+    len: u32,
+    open_flags: u32,
+    base: u64,
+    _inheriting: u64,
+    fd_flags: u32,
+    out: u32,
+) -> Result<()> {
+    g.check(out, 4)?;
+    let follow = follows(lookup_flags)?;
+    let open_flags = known(open_flags, oflags::ALL)?;
+    let write = base & rights::FD_WRITE != 0;
+    let create = open_flags & oflags::CREAT != 0;
+    let truncate = open_flags & oflags::TRUNC != 0;
+    let request = Request {
+        create,
+        exclusive: create && open_flags & oflags::EXCL != 0,
+        truncate,
+        directory: open_flags & oflags::DIRECTORY != 0,
+        readable: !write || base & rights::FD_READ != 0,
+        writable: write || create || truncate,
+        flags: known(fd_flags, fdflags::ALL)?,
+    };
+    if request.directory && open_flags != oflags::DIRECTORY {
+        return Err(Errno::INVAL);
+    }
+    rt.wasi.fds.reserve()?;
+
+    let path = GuestPath::read(g, path, len)?;
+    let place = path.resolve(rt, fd, (follow || path.slash) && !request.exclusive)?;
+    let (ino, file_type) = match place.target {
+        Some(ino) => open_existing(rt, &place, ino, &request)?,
+        None => (create_file(rt, &place, &request)?, FileType::Regular),
+    };
+    rt.fs()?.retain(ino)?;
+    let descriptor = describe(ino, file_type, &request);
+    let opened = rt.wasi.fds.insert(descriptor)?;
+    g.write_u32(out, opened)
+}
+
+fn open_existing(
+    rt: &mut Runtime,
+    place: &Place,
+    ino: Ino,
+    request: &Request,
+) -> Result<(Ino, FileType)> {
+    if request.exclusive {
+        return Err(Errno::EXIST);
+    }
+    let stat = rt.fs()?.stat(ino)?;
+    match stat.file_type {
+        FileType::Directory if request.writable => return Err(Errno::ISDIR),
+        FileType::Directory => {}
+        FileType::Symlink if !request.directory => return Err(Errno::LOOP),
+        FileType::Symlink => return Err(Errno::NOTDIR),
+        FileType::Regular if request.directory || place.slash => return Err(Errno::NOTDIR),
+        FileType::Regular => {
+            if request.truncate {
+                rt.fs()?.set_len(ino, 0)?;
+            }
+        }
+    }
+    Ok((ino, stat.file_type))
+}
+
+fn create_file(rt: &mut Runtime, place: &Place, request: &Request) -> Result<Ino> {
+    if !request.create {
+        return Err(Errno::NOENT);
+    }
+    match &place.name {
+        Some(name) if !place.slash => Ok(rt.fs()?.create(place.parent, name)?),
+        _ => Err(Errno::ISDIR),
+    }
+}
+
+fn describe(ino: Ino, file_type: FileType, request: &Request) -> Descriptor {
+    if file_type == FileType::Directory {
+        return Descriptor::Dir(Dir {
+            ino: Some(ino),
+            preopen: None,
+            rights: rights::DIRECTORY,
+            inheriting: rights::DIRECTORY | rights::FILE,
+        });
+    }
+    let mut reported = rights::FILE;
+    if !request.readable {
+        reported &= !rights::FD_READ;
+    }
+    if !request.writable {
+        reported &= !rights::FD_WRITE;
+    }
+    Descriptor::File(File {
+        ino,
+        cursor: 0,
+        flags: request.flags,
+        readable: request.readable,
+        writable: request.writable,
+        rights: reported,
+    })
+}

@@ -1,0 +1,112 @@
+//! Explains what a module needs and what would be refused, without linking it.
+
+use super::encode::type_name;
+use super::entry::is_entry;
+use super::error::LinkError;
+use super::parse::Module;
+use super::plan::choose_mode;
+use super::verify::{self, Figures};
+use super::{LinkOptions, Mode, ModeChoice};
+
+/// What `icwasi check` tells.
+#[derive(Clone, Debug)]
+pub struct CheckReport {
+    /// The mode that `icwasi link` would choose.
+    pub mode: Mode,
+    /// WASI functions that it imports, as `module.name`, sorted.
+    pub wasi: Vec<String>,
+    /// Functions of the System API that it imports, sorted.
+    pub ic0: Vec<String>,
+    /// Other imports, with their types: nothing provides them.
+    pub unknown: Vec<String>,
+    /// Entry points that the IC would call.
+    pub entries: Vec<String>,
+    /// It exports `_start`.
+    pub command: bool,
+    /// What the IC counts.
+    pub figures: Figures,
+    /// Why it could not be linked, or why the IC would refuse the output.
+    pub problems: Vec<String>,
+}
+
+/// Examines a module. Errors are those of a file that is no core module at all.
+pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
+    let parsed = Module::parse(module)?;
+    let verdict = verify::verify(module);
+    let mut report = CheckReport {
+        mode: choose_mode(&parsed, ModeChoice::Auto)?,
+        wasi: Vec::new(),
+        ic0: Vec::new(),
+        unknown: Vec::new(),
+        entries: Vec::new(),
+        command: parsed.export("_start").is_some(),
+        figures: verdict.figures,
+        problems: Vec::new(),
+    };
+    for import in &parsed.imports {
+        match import.module {
+            "wasi_snapshot_preview1" | "wasi_unstable" => report.wasi.push(import.full_name()),
+            "ic0" => report.ic0.push(import.name.to_owned()),
+            "icwasi_link" => {}
+            _ => {
+                let ty = type_name(&parsed.types[import.ty as usize]);
+                report.unknown.push(format!("{} {ty}", import.full_name()));
+            }
+        }
+    }
+    for list in [&mut report.wasi, &mut report.ic0, &mut report.unknown] {
+        list.sort();
+        list.dedup();
+    }
+    let entries = parsed.exports.iter().filter(|e| is_entry(e.name));
+    report.entries = entries.map(|e| e.name.to_owned()).collect();
+    if let Some((offset, message)) = verdict.invalid {
+        report
+            .problems
+            .push(invalid_input(offset, message).to_string());
+        return Ok(report);
+    }
+    // The rest is what linking itself would say.
+    if let Err(error) = super::link(module, &LinkOptions::default()) {
+        report.problems.push(error.to_string());
+    }
+    Ok(report)
+}
+
+/// A message of the validator, with advice where the cause is a feature.
+pub(crate) fn invalid_input(offset: usize, message: String) -> LinkError {
+    const FEATURES: [(&str, &str, &str); 7] = [
+        (
+            "threads",
+            "atomic operators",
+            "the IC has no threads: build it without them",
+        ),
+        (
+            "exceptions",
+            "exceptions",
+            "build with -fno-exceptions, or panic = \"abort\"",
+        ),
+        ("relaxed", "relaxed SIMD", "build with -mno-relaxed-simd"),
+        (
+            "non-constant operator",
+            "extended constant expressions",
+            "build with -mno-extended-const, without -fPIC",
+        ),
+        ("multi-memory", "several memories", "the IC allows one"),
+        ("memory64", "64-bit memory", "build it for wasm32"),
+        (
+            "wide arithmetic",
+            "wide arithmetic",
+            "build with -mno-wide-arithmetic",
+        ),
+    ];
+    for (word, feature, advice) in FEATURES {
+        if message.contains(word) {
+            return LinkError::Unsupported {
+                feature: format!("{feature} (at byte {offset:#x})"),
+                advice,
+            };
+        }
+    }
+    LinkError::InvalidInput { offset, message }
+}

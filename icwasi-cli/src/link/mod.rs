@@ -1,0 +1,236 @@
+//! The linker: turns a WASI module into one that the Internet Computer accepts.
+//!
+//! Two modes. *Rewire*: the module holds the `icwasi` crate, and its WASI imports are bound to
+//! the functions that the crate exports. *Inject*: the linker carries the library as a
+//! relocatable module and merges it in. `docs/LINK.md` tells how; `docs/DESIGN.md` holds the
+//! contract with the library.
+//!
+//! ```text
+//! parse -> plan (entry, layout, live) -> rewrite (body, data, synth, names) -> verify
+//! ```
+
+mod body;
+pub mod candid;
+mod check;
+mod config;
+mod data;
+mod encode;
+mod entry;
+mod error;
+mod ic0;
+mod layout;
+mod library;
+mod live;
+mod names;
+mod parse;
+mod plan;
+mod rewrite;
+mod synth;
+mod types;
+pub mod verify;
+
+use std::io::Write;
+use std::path::Path;
+
+pub use check::{CheckReport, check};
+pub use error::LinkError;
+pub use verify::Figures;
+
+use library::Library;
+use parse::Module;
+use plan::{Plan, choose_mode};
+
+/// The library that *inject* merges in.
+static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/icwasi_module.wasm"));
+
+/// Version of the linker, as the output's marker section has it.
+const MARKER_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How WASI imports are bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// To functions of the `icwasi` crate in the module itself.
+    Rewire,
+    /// To functions of the linker's library, merged in.
+    Inject,
+}
+
+impl Mode {
+    /// `rewire` or `inject`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Rewire => "rewire",
+            Mode::Inject => "inject",
+        }
+    }
+}
+
+/// Which mode to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModeChoice {
+    /// *Rewire* if the module holds the `icwasi` crate, else *inject*.
+    #[default]
+    Auto,
+    /// *Rewire* or an error.
+    Rewire,
+    /// *Inject* or an error.
+    Inject,
+}
+
+/// What to link, besides the module.
+#[derive(Clone, Debug)]
+pub struct LinkOptions {
+    /// Which mode to use.
+    pub mode: ModeChoice,
+    /// Keep the admin endpoints.
+    pub admin: bool,
+    /// Arguments of the program, its name first.
+    pub args: Vec<String>,
+    /// Environment variables; of equal names the last one wins.
+    pub env: Vec<(String, String)>,
+    /// Most bytes that the file system may use.
+    pub quota: Option<u64>,
+    /// The canister's candid interface: where it is from, and its text. `None`: the one in the
+    /// module's metadata, if any.
+    pub candid: Option<(String, String)>,
+    /// Bytes of the library's heap (*inject*).
+    pub arena: u64,
+    /// Bytes kept free behind the guest's initial memory, for allocators that take growth for
+    /// contiguous (*inject*).
+    pub headroom: u64,
+    /// Another library instead of the linker's own copy (*inject*; development and tests).
+    pub library: Option<Vec<u8>>,
+}
+
+/// Default size of the library's heap.
+pub const DEFAULT_ARENA: u64 = 8 << 20;
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        LinkOptions {
+            mode: ModeChoice::Auto,
+            admin: false,
+            args: Vec::new(),
+            env: Vec::new(),
+            quota: None,
+            candid: None,
+            arena: DEFAULT_ARENA,
+            headroom: 0,
+            library: None,
+        }
+    }
+}
+
+/// A linked module.
+#[derive(Clone, Debug)]
+pub struct Linked {
+    /// The module.
+    pub module: Vec<u8>,
+    /// Its candid interface, if one is known.
+    pub candid: Option<String>,
+    /// How it was linked.
+    pub mode: Mode,
+    /// WASI functions that were bound, as `module.name`, sorted.
+    pub bound: Vec<String>,
+    /// Methods that the output exports, sorted.
+    pub methods: Vec<String>,
+    /// What the IC counts in the output.
+    pub figures: Figures,
+    /// Bytes of the input.
+    pub input_bytes: usize,
+}
+
+/// Links `module`.
+///
+/// Deterministic: the same input and options give the same bytes. The output has passed
+/// [`verify::verify`]. Cost: about two passes over the module's code, and memory for two copies.
+pub fn link(module: &[u8], options: &LinkOptions) -> Result<Linked, LinkError> {
+    let guest = Module::parse(module)?;
+    let mode = choose_mode(&guest, options.mode)?;
+    let library = match mode {
+        Mode::Rewire => None,
+        Mode::Inject => Some(Library::parse(
+            options.library.as_deref().unwrap_or(LIBRARY),
+        )?),
+    };
+    let mut plan = Plan::new(&guest, library.as_ref(), options)?;
+    let embedded = guest.custom_section("icp:public candid:service");
+    let embedded = embedded.map(|text| String::from_utf8_lossy(text).into_owned());
+    let interface = match (&options.candid, &embedded) {
+        (Some((place, text)), _) => Some((place.as_str(), text.as_str())),
+        (None, Some(text)) => Some(("the module's candid:service metadata", text.as_str())),
+        (None, None) => None,
+    };
+    let candid = candid::merge(interface, options.admin)?;
+    let extras = rewrite::Extras {
+        config: config::encode(options)?,
+        candid,
+    };
+    let output = rewrite::write(&mut plan, &extras)?;
+    let figures = accept(module, &output)?;
+    let methods = plan
+        .entries
+        .iter()
+        .filter_map(|e| entry::method_name(&e.name));
+    let mut methods: Vec<_> = methods.map(str::to_owned).collect();
+    methods.sort();
+    Ok(Linked {
+        module: output,
+        candid: extras.candid,
+        mode,
+        bound: plan.bound,
+        methods,
+        figures,
+        input_bytes: module.len(),
+    })
+}
+
+/// Checks the output; if it is invalid, tells whether the input was.
+fn accept(input: &[u8], output: &[u8]) -> Result<Figures, LinkError> {
+    let verdict = verify::verify(output);
+    if let Some((offset, message)) = verdict.invalid {
+        return Err(match verify::verify(input).invalid {
+            Some((offset, message)) => check::invalid_input(offset, message),
+            None => LinkError::Relocation(format!(
+                "the output is invalid at {offset:#x}, though the input is not: {message}"
+            )),
+        });
+    }
+    if !verdict.problems.is_empty() {
+        return Err(LinkError::Refused(verdict.problems));
+    }
+    Ok(verdict.figures)
+}
+
+/// Writes a file as a whole: on any error, what was at `path` is still there.
+pub fn write_file(path: &Path, content: &[u8]) -> Result<(), LinkError> {
+    let fail = |source| LinkError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".icwasi-link-")
+        .tempfile_in(directory)
+        .map_err(fail)?;
+    file.write_all(content).map_err(fail)?;
+    set_mode(file.as_file()).map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// Readable by all, as compilers leave their output; temporary files are private.
+#[cfg(unix)]
+fn set_mode(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &std::fs::File) -> std::io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Code of the functions that the linker writes itself.
+
+use wasm_encoder::{BlockType, Function, Instruction, ValType};
+
+use super::entry::{Entry, Step};
+use super::layout::Layout;
+use super::plan::{Plan, Synth};
+
+/// What written functions refer to.
+pub(crate) struct Context {
+    /// Index of the passive segment with the configuration.
+    pub config_segment: u32,
+    /// Its length.
+    pub config_size: u32,
+    /// The global behind the memory shims (*inject*).
+    pub visible_pages: u32,
+}
+
+/// In the visible-pages global: the guest has grown the memory and sees its true size.
+const TRUTH: i32 = -1;
+
+/// The body of a written function, encoded with its size.
+pub(crate) fn body(plan: &Plan<'_>, synth: &Synth, context: &Context) -> Vec<u8> {
+    use Instruction as I;
+    let (locals, code): (Vec<(u32, ValType)>, Vec<Instruction<'_>>) = match (synth, plan.layout) {
+        (Synth::ConfigSize, _) => (vec![], vec![I::I32Const(context.config_size as i32)]),
+        (Synth::ConfigCopy, _) => {
+            let init = I::MemoryInit {
+                mem: 0,
+                data_index: context.config_segment,
+            };
+            let size = I::I32Const(context.config_size as i32);
+            (vec![], vec![I::LocalGet(0), I::I32Const(0), size, init])
+        }
+        (Synth::ArenaStart, Some(layout)) => (vec![], vec![I::I32Const(layout.arena_start as i32)]),
+        (Synth::ArenaSize, Some(layout)) => (vec![], vec![I::I32Const(layout.arena_size as i32)]),
+        (Synth::MemorySize, Some(_)) => (vec![], memory_size(context)),
+        (Synth::MemoryGrow, Some(layout)) => {
+            (vec![(1, ValType::I32)], memory_grow(&layout, context))
+        }
+        (Synth::Entry(entry), _) => (vec![], entry_code(plan, entry)),
+        // These are planned in inject mode only, which has a layout.
+        (_, None) => (vec![], vec![I::Unreachable]),
+    };
+    let mut function = Function::new(locals);
+    for instruction in &code {
+        function.instruction(instruction);
+    }
+    function.instruction(&I::End);
+    let mut out = Vec::new();
+    wasm_encoder::Encode::encode(&function, &mut out);
+    out
+}
+
+fn entry_code(plan: &Plan<'_>, entry: &Entry) -> Vec<Instruction<'static>> {
+    use Instruction as I;
+    let mut code = Vec::new();
+    for step in &entry.steps {
+        match *step {
+            Step::Call(target) => code.push(I::Call(plan.index(target))),
+            Step::CallWith(target, value) => {
+                code.extend([I::I32Const(value), I::Call(plan.index(target))]);
+            }
+            Step::CallIfZero(first, second) => code.extend([
+                I::Call(plan.index(first)),
+                I::I32Eqz,
+                I::If(BlockType::Empty),
+                I::Call(plan.index(second)),
+                I::End,
+            ]),
+        }
+    }
+    code
+}
+
+/// `memory.size` as the guest sees it: what it was handed, or the truth once it has grown.
+fn memory_size(context: &Context) -> Vec<Instruction<'static>> {
+    use Instruction as I;
+    let visible = I::GlobalGet(context.visible_pages);
+    vec![
+        visible.clone(),
+        I::I32Const(TRUTH),
+        I::I32Eq,
+        I::If(BlockType::Result(ValType::I32)),
+        I::MemorySize(0),
+        I::Else,
+        visible,
+        I::End,
+    ]
+}
+
+/// `memory.grow` of the guest: from the headroom while that lasts, then behind the library. The
+/// guest's own maximum is kept by the output's.
+fn memory_grow(layout: &Layout, context: &Context) -> Vec<Instruction<'static>> {
+    use Instruction as I;
+    const PAGES: u32 = 0;
+    const OLD: u32 = 1;
+    let visible = context.visible_pages;
+    let mut code = memory_size(context);
+    code.extend([
+        I::LocalSet(OLD),
+        // Growing by nothing asks for the size.
+        I::LocalGet(PAGES),
+        I::I32Eqz,
+        I::If(BlockType::Empty),
+        I::LocalGet(OLD),
+        I::Return,
+        I::End,
+    ]);
+    if layout.headroom_pages > 0 {
+        let end = (layout.guest_pages + layout.headroom_pages) as i32;
+        code.extend([
+            // visible != TRUTH && visible <= end && pages <= end - visible
+            I::GlobalGet(visible),
+            I::I32Const(end),
+            I::I32LeU,
+            I::If(BlockType::Empty),
+            I::LocalGet(PAGES),
+            I::I32Const(end),
+            I::GlobalGet(visible),
+            I::I32Sub,
+            I::I32LeU,
+            I::If(BlockType::Empty),
+            I::LocalGet(OLD),
+            I::LocalGet(PAGES),
+            I::I32Add,
+            I::GlobalSet(visible),
+            I::LocalGet(OLD),
+            I::Return,
+            I::End,
+            I::End,
+        ]);
+    }
+    code.extend([
+        I::LocalGet(PAGES),
+        I::MemoryGrow(0),
+        I::LocalTee(OLD),
+        I::I32Const(-1),
+        I::I32Ne,
+        I::If(BlockType::Empty),
+        I::I32Const(TRUTH),
+        I::GlobalSet(visible),
+        I::End,
+        I::LocalGet(OLD),
+    ]);
+    code
+}

@@ -1,0 +1,121 @@
+//! Small modules, compared as text, and a module that holds the library itself.
+
+mod link;
+
+use icwasi_cli::link::{LinkError, LinkOptions, Mode, ModeChoice, link as link_module};
+use link::{Canister, options};
+
+/// A module that holds its own library, as a Rust canister with the crate does.
+const OWN_LIBRARY: &str = r#"
+(module
+  (import "wasi_snapshot_preview1" "fd_close" (func $imported (param i32) (result i32)))
+  (import "ic0" "debug_print" (func $print (param i32 i32)))
+  (import "icwasi_link" "config_size" (func $size (result i32)))
+  (import "icwasi_link" "config_copy" (func $copy (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "enterleavestartupclose")
+  (func (export "icwasi.p1.fd_close") (param i32) (result i32)
+    (call $print (i32.const 17) (i32.const 5)) (i32.const 0))
+  (func (export "icwasi.enter") (call $print (i32.const 0) (i32.const 5)))
+  (func (export "icwasi.leave") (call $print (i32.const 5) (i32.const 5)))
+  (func (export "icwasi.start") (param i32)
+    (call $copy (i32.const 1024))
+    (call $print (i32.const 1024) (i32.const 4)))
+  (func (export "icwasi.started") (param i32) (call $print (i32.const 10) (i32.const 5)))
+  (func (export "icwasi.inspect") (result i32) (i32.const 1))
+  (func (export "canister_update go") (drop (call $imported (call $size))))
+  (func (export "canister_query icwasi_info") (call $print (i32.const 15) (i32.const 2)))
+)"#;
+
+fn own_library() -> Vec<u8> {
+    wat::parse_str(OWN_LIBRARY).expect("is valid")
+}
+
+#[test]
+fn imports_are_bound_to_the_modules_own_exports() {
+    let linked = link_module(&own_library(), &LinkOptions::default()).expect("links");
+    assert_eq!(linked.mode, Mode::Rewire);
+    assert_eq!(linked.bound, ["wasi_snapshot_preview1.fd_close"]);
+    assert_eq!(linked.methods, ["go"]);
+    let mut canister = Canister::new(&linked.module);
+    assert_eq!(
+        canister.call("canister_init").expect("runs"),
+        "enter\nDIDL\nstart\nleave"
+    );
+    assert_eq!(
+        canister.call("canister_update go").expect("runs"),
+        "enter\nclose\nleave"
+    );
+    assert!(
+        canister.call("canister_query icwasi_info").is_err(),
+        "needs --admin"
+    );
+    assert!(canister.call("icwasi.enter").is_err(), "is removed");
+
+    let admin = LinkOptions {
+        admin: true,
+        ..LinkOptions::default()
+    };
+    let linked = link_module(&own_library(), &admin).expect("links");
+    assert_eq!(linked.methods, ["go", "icwasi_info"]);
+    let mut canister = Canister::new(&linked.module);
+    assert_eq!(
+        canister.call("canister_query icwasi_info").expect("runs"),
+        "enter\nup\nleave"
+    );
+    assert_eq!(
+        canister.call("canister_inspect_message").expect("runs"),
+        "enter\nleave"
+    );
+}
+
+#[test]
+fn modes_can_be_asked_for() {
+    let rewire = LinkOptions {
+        mode: ModeChoice::Rewire,
+        ..options()
+    };
+    let inject = LinkOptions {
+        mode: ModeChoice::Inject,
+        ..options()
+    };
+    let plain = wat::parse_str("(module)").expect("is valid");
+    let result = link_module(&plain, &rewire);
+    assert!(matches!(result, Err(LinkError::NotRewirable)));
+    assert!(matches!(
+        link_module(&own_library(), &inject),
+        Err(LinkError::NotInjectable)
+    ));
+    assert_eq!(
+        link_module(&plain, &inject).expect("links").mode,
+        Mode::Inject
+    );
+}
+
+#[test]
+fn admin_needs_the_crates_feature() {
+    let without = OWN_LIBRARY.replace("canister_query icwasi_info", "other");
+    let module = wat::parse_str(without).expect("is valid");
+    let admin = LinkOptions {
+        admin: true,
+        ..LinkOptions::default()
+    };
+    assert!(matches!(
+        link_module(&module, &admin),
+        Err(LinkError::NoAdminFeature)
+    ));
+}
+
+/// The linker's own code, as text. Set `ICWASI_BLESS=1` to accept what it writes now.
+#[test]
+fn golden() {
+    let linked = link_module(&own_library(), &LinkOptions::default()).expect("links");
+    let text = wasmprinter::print_bytes(&linked.module).expect("prints");
+    let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/link/rewire.wat");
+    if std::env::var_os("ICWASI_BLESS").is_some() {
+        std::fs::write(&path, &text).expect("is written");
+    }
+    let golden = std::fs::read_to_string(&path).expect("is there");
+    assert_eq!(text, golden, "ICWASI_BLESS=1 accepts the new text");
+}
