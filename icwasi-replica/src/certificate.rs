@@ -162,8 +162,7 @@ mod tests {
         let other = Keys::new(&SecretKeys::from_seed([8; 32])).expect("fresh keys are valid");
         let tree: HashTree = label("time", leaf(vec![1u8]));
         let cbor = keys.certify(tree);
-        let certificate: Certificate =
-            serde_cbor::from_slice(&cbor).expect("certificates decode");
+        let certificate: Certificate = serde_cbor::from_slice(&cbor).expect("certificates decode");
         let mut message = STATE_ROOT_DOMAIN.to_vec();
         message.extend_from_slice(&certificate.tree.digest());
         let verify = |key: &Keys| {

@@ -216,7 +216,6 @@ fn start_runs_before_init() {
             (func (export "canister_query q")
                 (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#,
     );
-    let _ = (&mut core, &id);
     assert_eq!(
         query(&mut core, &id, "q").expect("replied").reply,
         b"AB\0\0"

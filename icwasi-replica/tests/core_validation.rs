@@ -76,7 +76,7 @@ fn exports() {
     );
     refused(
         r#"(module (func (export "canister_query q") (result i32) i32.const 1))"#,
-        "q",
+        "canister_query q",
     );
     refused(
         r#"(module (func (export "canister_query q")) (func (export "canister_update q")))"#,

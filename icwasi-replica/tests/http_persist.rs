@@ -116,41 +116,65 @@ async fn snapshots_and_chunks_survive_a_restart() {
     use candid::Decode;
     use ic_management_canister_types as types;
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let replica = Replica::start(options(dir.path())).await.expect("a fresh directory");
+    let replica = Replica::start(options(dir.path()))
+        .await
+        .expect("a fresh directory");
     let owner = agent(&replica.url(), identity(1)).await;
     let id = install(&owner, &counter()).await;
     assert_eq!(inc(&owner, id).await, 1);
-    let chunk = types::UploadChunkArgs { canister_id: id, chunk: vec![5; 1000] };
-    manage(&owner, id, "upload_chunk", &chunk).await.expect("stored");
+    let chunk = types::UploadChunkArgs {
+        canister_id: id,
+        chunk: vec![5; 1000],
+    };
+    manage(&owner, id, "upload_chunk", &chunk)
+        .await
+        .expect("stored");
     let take = types::TakeCanisterSnapshotArgs {
         canister_id: id,
         replace_snapshot: None,
         uninstall_code: None,
         sender_canister_version: None,
     };
-    let reply = manage(&owner, id, "take_canister_snapshot", &take).await.expect("takes");
+    let reply = manage(&owner, id, "take_canister_snapshot", &take)
+        .await
+        .expect("takes");
     let snapshot = Decode!(&reply, types::Snapshot).expect("the type of the method");
     assert_eq!(inc(&owner, id).await, 2);
     let target = types::CanisterIdRecord { canister_id: id };
-    manage(&owner, id, "clear_chunk_store", &target).await.expect("cleared");
+    manage(&owner, id, "clear_chunk_store", &target)
+        .await
+        .expect("cleared");
     replica.stop().await.expect("stops");
 
-    let replica = Replica::start(options(dir.path())).await.expect("its own directory");
+    let replica = Replica::start(options(dir.path()))
+        .await
+        .expect("its own directory");
     let owner = agent(&replica.url(), identity(1)).await;
     let load = types::LoadCanisterSnapshotArgs {
         canister_id: id,
         snapshot_id: snapshot.id,
         sender_canister_version: None,
     };
-    manage(&owner, id, "load_canister_snapshot", &load).await.expect("loads");
+    manage(&owner, id, "load_canister_snapshot", &load)
+        .await
+        .expect("loads");
     assert_eq!(get(&owner, id).await, 1);
     replica.stop().await.expect("stops");
 
-    let replica = Replica::start(options(dir.path())).await.expect("its own directory");
+    let replica = Replica::start(options(dir.path()))
+        .await
+        .expect("its own directory");
     let owner = agent(&replica.url(), identity(1)).await;
     assert_eq!(inc(&owner, id).await, 2);
-    let reply = manage(&owner, id, "stored_chunks", &target).await.expect("listed");
-    assert_eq!(Decode!(&reply, Vec<types::ChunkHash>).expect("the type").len(), 1);
+    let reply = manage(&owner, id, "stored_chunks", &target)
+        .await
+        .expect("listed");
+    assert_eq!(
+        Decode!(&reply, Vec<types::ChunkHash>)
+            .expect("the type")
+            .len(),
+        1
+    );
     replica.stop().await.expect("stops");
 }
 
@@ -213,7 +237,8 @@ impl Drop for Killed {
 async fn spawn(dir: &Path) -> (Killed, String) {
     let file = dir.with_extension("address");
     let _ = std::fs::remove_file(&file);
-    let child = Command::new(std::env::current_exe().expect("this test has a binary"))
+    // Unlike a path, this also works when another build replaces the file meanwhile.
+    let child = Command::new("/proc/self/exe")
         .args(["--exact", "child_process", "--nocapture"])
         .env("ICWASI_TEST_STATE_DIR", dir)
         .stdout(Stdio::null())

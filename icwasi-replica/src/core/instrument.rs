@@ -17,9 +17,10 @@ use wasm_encoder::{
     CodeSection, ConstExpr, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType,
     Instruction, Module, RawSection, SectionId, TypeSection,
 };
-use wasmparser::{Operator, Parser, Payload, ValType};
+use wasmparser::{Operator, ValType};
 
 use super::costs;
+use super::sections::{Sections, appended, memory_type, read_sections, table_type};
 
 /// Export of the instruction counter.
 pub const COUNTER: &str = "icwasi counter";
@@ -292,108 +293,6 @@ fn out_of_instructions_function(added: &Added) -> Vec<u8> {
     sink
 }
 
-/// Sections of the original, each kept whole, and counts.
-#[derive(Default)]
-struct Sections<'a> {
-    types: u32,
-    types_raw: Option<&'a [u8]>,
-    imports: Option<wasmparser::ImportSectionReader<'a>>,
-    imported_functions: u32,
-    function_types: Vec<u32>,
-    tables: Option<wasmparser::TableSectionReader<'a>>,
-    memories: Option<wasmparser::MemorySectionReader<'a>>,
-    globals: u32,
-    globals_raw: Option<&'a [u8]>,
-    mutable_globals: Vec<u32>,
-    exports: Option<wasmparser::ExportSectionReader<'a>>,
-    start: Option<u32>,
-    elements_raw: Option<&'a [u8]>,
-    data_count: Option<u32>,
-    bodies: Vec<wasmparser::FunctionBody<'a>>,
-    data: Option<wasmparser::DataSectionReader<'a>>,
-    name: Option<&'a [u8]>,
-}
-
-fn read_sections(wasm: &[u8]) -> Result<Sections<'_>, InstrumentError> {
-    let mut s = Sections::default();
-    for payload in Parser::new(0).parse_all(wasm) {
-        match payload? {
-            Payload::TypeSection(r) => {
-                for group in r.clone() {
-                    s.types += group?.types().len() as u32;
-                }
-                s.types_raw = Some(&wasm[r.range()]);
-            }
-            Payload::ImportSection(r) => s.imports = Some(r),
-            Payload::FunctionSection(r) => {
-                s.function_types = r.into_iter().collect::<Result<_, _>>()?;
-            }
-            Payload::TableSection(r) => s.tables = Some(r),
-            Payload::MemorySection(r) => s.memories = Some(r),
-            Payload::GlobalSection(r) => {
-                s.globals_raw = Some(&wasm[r.range()]);
-                for (index, global) in r.into_iter().enumerate() {
-                    if global?.ty.mutable {
-                        s.mutable_globals.push(index as u32);
-                    }
-                    s.globals += 1;
-                }
-            }
-            Payload::ExportSection(r) => s.exports = Some(r),
-            Payload::StartSection { func, .. } => s.start = Some(func),
-            Payload::ElementSection(r) => s.elements_raw = Some(&wasm[r.range()]),
-            Payload::DataCountSection { count, .. } => s.data_count = Some(count),
-            Payload::CodeSectionEntry(body) => s.bodies.push(body),
-            Payload::DataSection(r) => s.data = Some(r),
-            Payload::CustomSection(r) if r.name() == "name" => s.name = Some(r.data()),
-            _ => {}
-        }
-    }
-    Ok(s)
-}
-
-fn memory_type(ty: &wasmparser::MemoryType) -> wasm_encoder::MemoryType {
-    wasm_encoder::MemoryType {
-        minimum: ty.initial,
-        maximum: ty.maximum,
-        memory64: ty.memory64,
-        shared: false,
-        page_size_log2: None,
-    }
-}
-
-fn table_type(ty: &wasmparser::TableType) -> Result<wasm_encoder::TableType, InstrumentError> {
-    let element_type = if ty.element_type == wasmparser::RefType::FUNCREF {
-        wasm_encoder::RefType::FUNCREF
-    } else if ty.element_type == wasmparser::RefType::EXTERNREF {
-        wasm_encoder::RefType::EXTERNREF
-    } else {
-        return Err(InstrumentError::Unsupported(
-            "a table of a type other than funcref",
-        ));
-    };
-    Ok(wasm_encoder::TableType {
-        element_type,
-        table64: ty.table64,
-        minimum: ty.initial,
-        maximum: ty.maximum,
-        shared: false,
-    })
-}
-
-/// A section whose content is `count` items of which `raw` holds the first ones, count included.
-fn appended(raw: Option<&[u8]>, before: u32, added: u32, more: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    wasm_encoder::Encode::encode(&(before + added), &mut out);
-    if let Some(raw) = raw {
-        // Skip the LEB128 count.
-        let skip = raw.iter().position(|b| b & 0x80 == 0).map_or(0, |p| p + 1);
-        out.extend_from_slice(&raw[skip..]);
-    }
-    out.extend_from_slice(more);
-    out
-}
-
 /// Rewrites `wasm`, which validation has accepted.
 pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
     let s = read_sections(wasm)?;
@@ -403,7 +302,7 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
     let mut memories: Vec<wasm_encoder::MemoryType> = Vec::new();
     let mut tables: Vec<wasm_encoder::TableType> = Vec::new();
     let mut imports = wasm_encoder::ImportSection::new();
-    let mut imported_functions = s.imported_functions;
+    let mut imported_functions = 0;
     let mut memory = None;
     if let Some(reader) = &s.imports {
         for import in reader.clone().into_imports() {

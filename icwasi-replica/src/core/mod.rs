@@ -6,34 +6,41 @@
 
 mod canister;
 pub mod costs;
+mod deliver;
 mod engine;
 mod execute;
 mod heap;
+mod hooks;
 mod install;
 mod instrument;
 pub mod limits;
 mod persistence;
+mod query;
 mod scheduler;
+mod sections;
 mod stable;
 mod system_api;
 mod types;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use candid::Principal;
 
 use engine::WasmEngine;
-use execute::{Entry, Ran};
+use execute::Entry;
 use scheduler::Scheduler;
-use system_api::{Message, Subnet, context};
+use system_api::{Subnet, context};
 
 pub use canister::{
     Canister, CanisterLog, CanisterStatus, Change, ChangeDetails, GlobalValue, LogRecord, Metadata,
     Settings, Visibility,
+};
+pub use hooks::{
+    CanisterRecord, Commit, CoreConfig, DataCertificate, Journal, ManagementHandler,
+    ManagementReply, PrintHook, ReadAt, SavedMemory,
 };
 pub use limits::{Fees, Limits};
 pub use types::{
@@ -41,129 +48,6 @@ pub use types::{
     UserError,
 };
 pub use validate::MethodKind;
-
-/// What a core is made with.
-#[derive(Clone, Debug, Default)]
-pub struct CoreConfig {
-    /// Limits and fees.
-    pub limits: Limits,
-    /// Where compiled code is kept between runs. Must be writable by this user only: what lies
-    /// there is executed.
-    pub compile_cache: Option<PathBuf>,
-    /// Where stable memories lie while they are in use, as files that have no name. The system's
-    /// directory for temporary files if `None`.
-    pub scratch_dir: Option<PathBuf>,
-    /// First canister id to be given out; the counter in an id `counter.to_be_bytes() ++ 01 01`.
-    pub first_canister: u64,
-}
-
-/// Answers calls to `aaaaa-aa` that canisters make.
-pub trait ManagementHandler: Send {
-    /// Runs `method` for the canister `sender`. `cycles` came with the call; what is not listed
-    /// in [`ManagementReply::refund`] is gone.
-    fn call(
-        &mut self,
-        core: &mut Core,
-        sender: Principal,
-        method: &str,
-        arg: &[u8],
-        cycles: u128,
-    ) -> ManagementReply;
-}
-
-/// What a [`ManagementHandler`] answers.
-pub struct ManagementReply {
-    /// Bytes of the reply, or why not.
-    pub result: Result<Vec<u8>, UserError>,
-    /// Cycles to give back.
-    pub refund: u128,
-}
-
-/// What one message changed in one canister, before it is applied.
-pub struct Commit<'a> {
-    /// The canister, as it is after the message, memory excepted.
-    pub canister: &'a Canister,
-    /// Mutable globals after the message.
-    pub globals: &'a [GlobalValue],
-    /// All heap and stable memory before this message is to be forgotten (install, reinstall,
-    /// snapshot loaded); the ranges below are then complete but for zeros.
-    pub reset_heap: bool,
-    /// The same for stable memory.
-    pub reset_stable: bool,
-    /// Size of the heap, bytes.
-    pub heap_bytes: u64,
-    /// Size of stable memory, bytes.
-    pub stable_bytes: u64,
-    /// Ranges of the heap that may have changed, ascending.
-    pub heap: Vec<(u64, &'a [u8])>,
-    /// Ranges of stable memory that may have changed, ascending.
-    pub stable: Vec<(u64, &'a [u8])>,
-}
-
-/// Makes changes durable. One call is one message: all of it or nothing may be found after a
-/// crash. When it fails, the message is rolled back and its caller gets an error.
-pub trait Journal: Send {
-    /// Writes `commit` down.
-    fn commit(&mut self, commit: &Commit<'_>) -> io::Result<()>;
-    /// The file that holds the canister's stable memory and is written by the core after
-    /// [`Journal::commit`]; `None`: an unnamed temporary file. Asked when a canister first needs
-    /// stable memory; must be at least as long as stable memory when a state is restored.
-    fn stable_file(&mut self, id: &Principal) -> io::Result<Option<PathBuf>>;
-}
-
-/// A canister that was saved, to be put back by [`Core::restore_canister`] or
-/// [`Core::load_state`].
-pub struct SavedMemory<'a> {
-    /// Module as it was uploaded.
-    pub module: &'a [u8],
-    /// Mutable globals, as [`Canister::globals`] gave them.
-    pub globals: &'a [GlobalValue],
-    /// Size of the heap, bytes.
-    pub heap_bytes: u64,
-    /// Reads the heap.
-    pub heap: &'a mut dyn FnMut(u64, &mut [u8]) -> io::Result<()>,
-    /// Size of stable memory, bytes.
-    pub stable_bytes: u64,
-    /// Reads stable memory; `None`: the file of [`Journal::stable_file`] holds it already.
-    pub stable: Option<ReadAt<'a>>,
-}
-
-/// Fills the buffer from an offset.
-pub type ReadAt<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> io::Result<()>;
-
-/// Gives the certificate for a canister's certified data, when a query asks for it.
-pub type DataCertificate = Arc<dyn Fn(&Principal, &[u8]) -> Option<Vec<u8>> + Send + Sync>;
-
-/// Is told what canisters print: canister, time, text.
-pub type PrintHook = Arc<dyn Fn(&Principal, u64, &[u8]) + Send + Sync>;
-
-/// The public fields of a [`Canister`], to restore it.
-pub struct CanisterRecord {
-    /// Its id.
-    pub id: Principal,
-    /// Settings.
-    pub settings: Settings,
-    /// Balance.
-    pub cycles: u128,
-    /// Running or stopped.
-    pub status: CanisterStatus,
-    /// `canister_version`.
-    pub version: u64,
-    /// Certified data.
-    pub certified_data: Vec<u8>,
-    /// Log.
-    pub log: CanisterLog,
-    /// Chunks by SHA-256.
-    pub chunk_store: BTreeMap<[u8; 32], Vec<u8>>,
-    /// Changes, oldest first.
-    pub history: Vec<Change>,
-    /// Nanoseconds.
-    pub created_at: u64,
-    /// Nanoseconds.
-    pub installed_at: Option<u64>,
-    /// `global_timer_set`.
-    pub global_timer: u64,
-}
 
 /// All canisters and their execution. One thread at a time; `Send`, so that an owner may put it
 /// behind a mutex or a thread with a channel. The thread needs `Limits::wasm_stack_bytes` of
@@ -470,175 +354,6 @@ impl Core {
     /// Ids of all canisters, ascending.
     pub fn canister_ids(&self) -> impl Iterator<Item = &Principal> {
         self.canisters.keys()
-    }
-
-    /// A message for a canister that exists, with everything that follows from its kind.
-    fn message(&self, id: &Principal, bits: context::Contexts, limit: u64) -> Box<Message> {
-        let canister = self.canisters.get(id);
-        let settings = canister.map(|c| &c.settings);
-        let query = bits
-            & (context::QUERY
-                | context::COMPOSITE_QUERY
-                | context::COMPOSITE_CALLBACK
-                | context::INSPECT)
-            != 0;
-        let limits = &self.limits;
-        let stable_bytes = if query {
-            limits.stable_access_query_bytes
-        } else {
-            limits.stable_access_update_bytes
-        };
-        // The setting binds what is not somebody's answer: updates, timers, installation.
-        let limited = bits & (context::UPDATE | context::SYSTEM | context::INIT) != 0;
-        let wasm64 = canister
-            .and_then(|c| c.code.as_ref())
-            .is_some_and(|c| c.compiled.info.wasm64);
-        Box::new(Message {
-            context: bits,
-            replicated: !query,
-            canister: *id,
-            caller: Principal::management_canister(),
-            method: String::new(),
-            arg: Vec::new(),
-            reject: None,
-            deadline: 0,
-            time: self.time,
-            limit,
-            context_instructions: 0,
-            status: canister.map_or(CanisterStatus::Running, |c| c.status),
-            version: canister.map_or(0, |c| c.version),
-            controllers: settings.map(|s| s.controllers.clone()).unwrap_or_default(),
-            environment: settings
-                .map(|s| s.environment_variables.clone())
-                .unwrap_or_default(),
-            limits: limits.clone(),
-            subnet: self.subnet.clone(),
-            balance: canister.map_or(0, |c| c.cycles),
-            available: 0,
-            refunded: 0,
-            answered: false,
-            reply: Vec::new(),
-            response: None,
-            reply_limit: if query {
-                limits.query_reply_bytes
-            } else {
-                limits.reply_bytes
-            },
-            accepted: false,
-            pending: None,
-            calls: Vec::new(),
-            call_capacity: limits.queue_capacity,
-            certified_data: None,
-            certified_before: canister
-                .map(|c| c.certified_data.clone())
-                .unwrap_or_default(),
-            certificate: if query {
-                self.certificate.clone()
-            } else {
-                None
-            },
-            certificate_bytes: None,
-            timer: None,
-            timer_before: canister.map_or(0, |c| c.global_timer),
-            stable: Default::default(),
-            stable_page_limit: stable_bytes / limits::OS_PAGE,
-            heap_maximum: if wasm64 {
-                limits.wasm64_memory_bytes
-            } else {
-                limits.wasm32_memory_bytes
-            },
-            wasm_memory_limit: settings
-                .map(|s| s.wasm_memory_limit)
-                .filter(|l| limited && *l != 0),
-            api_calls: 0,
-            log: Vec::new(),
-            log_capacity: settings.map_or(0, |s| s.log_memory_limit),
-            log_used: 0,
-            print: self.print.clone(),
-        })
-    }
-
-    /// Runs a message, keeping nothing and undoing nothing.
-    fn run_on(&mut self, id: &Principal, message: Box<Message>, entry: Entry<'_>) -> Ran {
-        match self.canisters.get_mut(id) {
-            Some(canister) => execute::run(&self.engine, canister, message, entry),
-            None => Ran {
-                message,
-                result: Err(UserError::not_found(id)),
-                stats: ExecutionStats::default(),
-            },
-        }
-    }
-
-    /// Keeps what a message did if it ended well and `keep` is set; undoes it otherwise.
-    fn finish(
-        &mut self,
-        id: &Principal,
-        ran: Ran,
-        keep: bool,
-    ) -> (Result<(), UserError>, Box<Message>, ExecutionStats) {
-        let Ran {
-            mut message,
-            mut result,
-            stats,
-        } = ran;
-        self.keep_log(id, &mut message, true);
-        let Some(canister) = self.canisters.get_mut(id) else {
-            return (result, message, stats);
-        };
-        if self.limits.fees.charge {
-            let fees = &self.limits.fees;
-            let fee = fees.update + fees.ten_instructions * u128::from(stats.instructions) / 10;
-            canister.cycles = canister.cycles.saturating_sub(fee);
-            message.balance = message.balance.saturating_sub(fee);
-        }
-        if result.is_ok() && keep {
-            let before = (
-                canister.cycles,
-                canister.version,
-                canister.certified_data.clone(),
-                canister.global_timer,
-            );
-            canister.cycles = message.balance;
-            canister.version += 1;
-            if let Some(data) = message.certified_data.take() {
-                canister.certified_data = data;
-            }
-            if let Some(timer) = message.timer {
-                canister.global_timer = timer;
-            }
-            result = self.commit(id, false, false);
-            if result.is_err()
-                && let Some(canister) = self.canisters.get_mut(id)
-            {
-                (
-                    canister.cycles,
-                    canister.version,
-                    canister.certified_data,
-                    canister.global_timer,
-                ) = before;
-                execute::rollback(canister);
-            }
-        } else {
-            if result.is_ok() {
-                canister.cycles = message.balance;
-            }
-            execute::rollback(canister);
-        }
-        (result, message, stats)
-    }
-
-    /// Moves what a message printed into the canister's log. Queries only print.
-    fn keep_log(&mut self, id: &Principal, message: &mut Message, keep: bool) {
-        let Some(canister) = self.canisters.get_mut(id) else {
-            return;
-        };
-        let capacity = canister.settings.log_memory_limit as usize;
-        for line in message.log.drain(..) {
-            if keep {
-                canister.log.push(message.time, line, capacity);
-            }
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod call;
 pub mod context;
+mod fees;
 mod message;
 mod msg;
 mod platform;
@@ -251,6 +252,7 @@ pub fn linker<W: Word>(engine: &Engine) -> R<Linker<Host>> {
     call::link::<W>(&mut linker)?;
     stable::link::<W>(&mut linker)?;
     platform::link::<W>(&mut linker)?;
+    fees::link::<W>(&mut linker)?;
     Ok(linker)
 }
 
