@@ -78,7 +78,13 @@ fn modules_that_cannot_be_linked() -> Result<()> {
             vec!["link", name, "--output", "out.wasm", "--admin"],
             vec!["check", name],
         ] {
-            let message = icwasi.call(&arguments)?.failure()?;
+            // `check` reports what it can read of a module on stdout, and ends with 3.
+            let output = icwasi.call(&arguments)?;
+            let message = if arguments[0] == "check" && output.status.code() == Some(3) {
+                output.text()
+            } else {
+                output.failure()?
+            };
             for word in words {
                 ensure!(
                     message.contains(word),

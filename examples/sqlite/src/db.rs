@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ffi, params};
+use rusqlite::{Connection, params};
 
 use crate::types::{City, Rows, Value};
 
@@ -27,19 +27,21 @@ const COLUMNS: &str = "id, name, country, latitude, longitude, population, timez
 const MAX_ROWS: usize = 10_000;
 
 thread_local! {
-    static CONNECTION: RefCell<Option<Connection>> = const { RefCell::new(None) };
+    /// The connection, and the inode number of its file.
+    static CONNECTION: RefCell<Option<(Connection, Option<u64>)>> = const { RefCell::new(None) };
 }
 
 /// Runs `work` with the connection, which is opened on first use and stays open from message to
 /// message. If another file is at the path by now (an operator pushed one), that is opened.
 pub fn with<T>(work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, String> {
     CONNECTION.with_borrow_mut(|slot| {
-        if slot.as_ref().is_some_and(has_moved) {
+        // (SQLite's own test for a file that has moved does nothing in builds for WASI.)
+        if slot.as_ref().is_some_and(|(_, opened)| *opened != inode()) {
             *slot = None;
         }
         let result = match slot {
-            Some(connection) => work(connection),
-            None => open().and_then(|connection| work(slot.insert(connection))),
+            Some((connection, _)) => work(connection),
+            None => open().and_then(|connection| work(&mut slot.insert((connection, inode())).0)),
         };
         result.map_err(|error| error.to_string())
     })
@@ -53,20 +55,14 @@ fn open() -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Whether the file of the connection is no longer the one at its path.
-fn has_moved(connection: &Connection) -> bool {
-    let mut moved: std::ffi::c_int = 0;
-    // SAFETY: the handle is open as long as `connection` lives, and this operation stores one
-    // `int` through the pointer.
-    let code = unsafe {
-        ffi::sqlite3_file_control(
-            connection.handle(),
-            c"main".as_ptr(),
-            ffi::SQLITE_FCNTL_HAS_MOVED,
-            (&raw mut moved).cast(),
-        )
-    };
-    code == ffi::SQLITE_OK && moved != 0
+/// Inode number of the file at the database's path; `None` if there is none.
+fn inode() -> Option<u64> {
+    let path = std::ffi::CString::new(crate::DATABASE).ok()?;
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path ends with NUL, and `stat` has room for what the call stores.
+    let code = unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) };
+    // SAFETY: the call succeeded, so it has filled `stat`.
+    (code == 0).then(|| unsafe { stat.assume_init() }.st_ino)
 }
 
 /// Rows of one statement that does not write.
@@ -108,10 +104,16 @@ fn value(value: ValueRef<'_>) -> Value {
 /// Runs statements as one transaction: all of them, or an error and none.
 pub fn execute(connection: &mut Connection, sql: &str) -> rusqlite::Result<u64> {
     let before = connection.total_changes();
-    let transaction = connection.transaction()?;
-    transaction.execute_batch(sql)?;
-    transaction.commit()?;
-    Ok(connection.total_changes() - before)
+    let result = connection.transaction().and_then(|transaction| {
+        transaction.execute_batch(sql)?;
+        transaction.commit()
+    });
+    if result.is_err() {
+        // After a failed write (a full disk, say) SQLite restores the file when it is next read.
+        // That has to be in an update: what a query call writes is discarded.
+        let _ = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+    }
+    result.map(|()| connection.total_changes() - before)
 }
 
 /// Cities of that name, the largest first.

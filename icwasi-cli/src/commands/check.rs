@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use icwasi_cli::link::{self, CheckReport};
 use serde_json::json;
 
@@ -20,7 +21,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    let report = link::check(&super::link::read(&args.file)?)?;
+    let report = link::check(&super::link::read(&args.file)?)
+        .with_context(|| format!("cannot check {}", args.file.display()))?;
     print(&report, context)?;
     Ok(if report.problems.is_empty() {
         ExitStatus::Done

@@ -1,5 +1,6 @@
 //! `icwasi link`
 
+use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
 use icwasi_cli::link::{self, DEFAULT_ARENA, LinkError, LinkOptions, Linked, ModeChoice};
@@ -91,7 +92,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         headroom: args.headroom,
         library: None,
     };
-    let linked = link::link(&input, &options)?;
+    let linked = link::link(&input, &options)
+        .with_context(|| format!("cannot link {}", args.input.display()))?;
     if let Some(path) = &args.candid_out {
         let Some(text) = &linked.candid else {
             let text = "--candid-out: no candid interface is known; add --admin or --candid FILE";
