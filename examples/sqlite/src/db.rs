@@ -76,7 +76,11 @@ pub fn query(connection: &mut Connection, sql: &str) -> rusqlite::Result<Rows> {
             "this statement writes: send it to `execute`".into(),
         ));
     }
-    let columns: Vec<String> = statement.column_names().iter().map(|c| (*c).to_owned()).collect();
+    let columns: Vec<String> = statement
+        .column_names()
+        .iter()
+        .map(|c| (*c).to_owned())
+        .collect();
     let mut rows = Vec::new();
     let mut cursor = statement.query([])?;
     while let Some(row) = cursor.next()? {
@@ -119,13 +123,19 @@ pub fn execute(connection: &mut Connection, sql: &str) -> rusqlite::Result<u64> 
 /// Cities of that name, the largest first.
 pub fn city(connection: &mut Connection, name: &str) -> rusqlite::Result<Vec<City>> {
     let sql = format!("SELECT {COLUMNS} FROM cities WHERE name = ?1 ORDER BY population DESC");
-    connection.prepare_cached(&sql)?.query_map([name], from_row)?.collect()
+    connection
+        .prepare_cached(&sql)?
+        .query_map([name], from_row)?
+        .collect()
 }
 
 /// The `count` largest cities.
 pub fn top(connection: &mut Connection, count: u32) -> rusqlite::Result<Vec<City>> {
     let sql = format!("SELECT {COLUMNS} FROM cities ORDER BY population DESC, id LIMIT ?1");
-    connection.prepare_cached(&sql)?.query_map([count], from_row)?.collect()
+    connection
+        .prepare_cached(&sql)?
+        .query_map([count], from_row)?
+        .collect()
 }
 
 /// Inserts a row.

@@ -103,8 +103,18 @@ fn trap_after_write() -> Result<(), String> {
 #[ic_cdk::query]
 fn about() -> About {
     About {
-        build: if cfg!(feature = "second-build") { "2" } else { "1" }.to_owned(),
-        mode: if cfg!(feature = "rewire") { "rewire" } else { "inject" }.to_owned(),
+        build: if cfg!(feature = "second-build") {
+            "2"
+        } else {
+            "1"
+        }
+        .to_owned(),
+        mode: if cfg!(feature = "rewire") {
+            "rewire"
+        } else {
+            "inject"
+        }
+        .to_owned(),
         sqlite: rusqlite::version().to_owned(),
         log: log::lines(),
     }

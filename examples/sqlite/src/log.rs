@@ -8,8 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub fn append(event: &str) {
     let write = || -> std::io::Result<()> {
         create_dir_all("/data")?;
-        let mut file = OpenOptions::new().create(true).append(true).open(super::LOG)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(super::LOG)?;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         writeln!(file, "{} {event}", now.as_secs())
     };
     if let Err(error) = write() {
