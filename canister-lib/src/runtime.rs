@@ -17,7 +17,12 @@ use icwasi_types::LinkConfig;
 use crate::config;
 use crate::env::{Env, Platform};
 use crate::fs::{FormatOptions, Fs, MountError, Nanos};
+use crate::wasi::errno;
+use crate::wasi::fdtable::{Descriptor, File};
 use crate::wasi::state::State;
+
+/// What reading and writing needs.
+pub(crate) type OpenFile<'a> = (&'a mut Fs<AnyMemory>, &'a mut File);
 
 /// The memory of the file system: all of stable memory, or what the guest gave.
 #[derive(Clone)]
@@ -132,6 +137,27 @@ impl Runtime {
             self.prepare_fs()?;
         }
         self.fs.as_mut().ok_or(MountError::Corrupt("not mounted"))
+    }
+
+    /// The file system and an open file, with one look-up; `None` if the descriptor is something
+    /// else, which does not mount the file system.
+    #[inline]
+    pub(crate) fn open_file(&mut self, fd: u32) -> errno::Result<Option<OpenFile<'_>>> {
+        if !self.fs_current {
+            self.prepare_for_file(fd)?;
+        }
+        match (&mut self.fs, self.wasi.fds.get(fd)?) {
+            (Some(fs), Descriptor::File(file)) => Ok(Some((fs, file))),
+            _ => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn prepare_for_file(&mut self, fd: u32) -> errno::Result<()> {
+        if matches!(self.wasi.fds.get(fd)?, Descriptor::File(_)) {
+            self.prepare_fs()?;
+        }
+        Ok(())
     }
 
     /// Whether [`Self::fs`] has mounted the file system since the last install or upgrade.

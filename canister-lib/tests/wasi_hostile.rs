@@ -143,6 +143,7 @@ fn calls() -> impl Strategy<Value = Vec<(usize, Arguments)>> {
             }
             match function {
                 30 | 31 => arguments[7] = u64::from(OUT),
+                32 => arguments[3..6].copy_from_slice(&[u64::from(DATA), 16, u64::from(OUT)]),
                 27 | 46 => arguments[4] = u64::from(OUT),
                 _ => {}
             }
@@ -169,6 +170,11 @@ fn any_call_with_anything() {
         p.rt.reseed(&seed.to_le_bytes());
         p.call(|rt, g| random::random_get(rt, g, 0x8000, 0x4000))
             .unwrap();
+        // Descriptors 4 to 6, so that not all calls fail for want of one.
+        p.open("file", CREAT, RW).unwrap();
+        p.open("file", 0, READ).unwrap();
+        p.open(".", DIRECTORY, READ).unwrap();
+        p.symlink("a", "link").unwrap();
         for (index, path) in (0..).zip(PATHS) {
             p.put(PATH + 32 * index, path.as_bytes());
         }
@@ -178,10 +184,6 @@ fn any_call_with_anything() {
             p.put(DATA + 16 * index, &address.to_le_bytes());
             p.put(DATA + 16 * index + 4, &len.to_le_bytes());
         }
-        // Descriptors 4 to 6, so that not all calls fail for want of one.
-        p.open("file", CREAT, RW).unwrap();
-        p.open("file", 0, READ).unwrap();
-        p.open(".", DIRECTORY, READ).unwrap();
         for (function, arguments) in &calls {
             match run(&mut p, *function, arguments) {
                 Ok(()) => succeeded.borrow_mut()[*function] += 1,

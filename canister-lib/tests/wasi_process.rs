@@ -162,8 +162,10 @@ fn fd_subscription(p: &mut Program, index: u32, userdata: u64, kind: u8, fd: u32
 
 const EVENTS: u32 = DATA + 0x1000;
 
-/// User data, error, kind, bytes and flags of each event.
-fn poll_events(p: &mut Program, count: u32) -> Result<Vec<(u64, u16, u8, u64, u16)>, Errno> {
+/// User data, error, kind, bytes and flags.
+type Event = (u64, u16, u8, u64, u16);
+
+fn poll_events(p: &mut Program, count: u32) -> Result<Vec<Event>, Errno> {
     p.call(|rt, g| poll::poll_oneoff(rt, g, DATA, EVENTS, count, OUT))?;
     let events = (0..p.u32_at(OUT)).map(|index| {
         let at = EVENTS + 32 * index;

@@ -2,11 +2,11 @@
 //! buffers, no look-up but the index into the descriptor table, no time per call.
 
 use super::errno::{Errno, Result};
-use super::fdtable::Descriptor;
+use super::fdtable::{Descriptor, File};
 use super::guest::Guest;
 use super::types::{Whence, fdflags};
-use crate::fs::Ino;
-use crate::runtime::Runtime;
+use crate::fs::{Fs, Ino};
+use crate::runtime::{AnyMemory, Runtime};
 
 /// Buffers that a write gathers without allocating.
 const INLINE_IOVECS: usize = 16;
@@ -27,16 +27,15 @@ pub fn fd_read(
     out: u32,
 ) -> Result<()> {
     g.check(out, 4)?;
-    match rt.wasi.fds.get(fd)? {
-        Descriptor::File(file) => {
-            if !file.readable {
-                return Err(Errno::BADF);
-            }
-            let (ino, cursor) = (file.ino, file.cursor);
-            let len = read_at(rt, g, ino, cursor, iovs, count)?;
-            rt.wasi.fds.file(fd)?.cursor = cursor.saturating_add(u64::from(len));
-            g.write_u32(out, len)
+    if let Some((fs, file)) = rt.open_file(fd)? {
+        if !file.readable {
+            return Err(Errno::BADF);
         }
+        let len = read_at(fs, g, file.ino, file.cursor, iovs, count)?;
+        file.cursor = file.cursor.saturating_add(u64::from(len));
+        return g.write_u32(out, len);
+    }
+    match rt.wasi.fds.get(fd)? {
         Descriptor::Stdin => {
             g.check_iovecs(iovs, count)?;
             let mut total = 0;
@@ -46,7 +45,7 @@ pub fn fd_read(
             }
             g.write_u32(out, total)
         }
-        Descriptor::Stdout | Descriptor::Stderr | Descriptor::Dir(_) => Err(Errno::BADF),
+        _ => Err(Errno::BADF),
     }
 }
 
@@ -63,26 +62,25 @@ pub fn fd_pread(
     out: u32,
 ) -> Result<()> {
     g.check(out, 4)?;
-    match rt.wasi.fds.get(fd)? {
-        Descriptor::File(file) => {
-            if !file.readable {
-                return Err(Errno::BADF);
-            }
-            if offset > MAX_OFFSET {
-                return Err(Errno::INVAL);
-            }
-            let ino = file.ino;
-            let len = read_at(rt, g, ino, offset, iovs, count)?;
-            g.write_u32(out, len)
+    if let Some((fs, file)) = rt.open_file(fd)? {
+        if !file.readable {
+            return Err(Errno::BADF);
         }
+        if offset > MAX_OFFSET {
+            return Err(Errno::INVAL);
+        }
+        let len = read_at(fs, g, file.ino, offset, iovs, count)?;
+        return g.write_u32(out, len);
+    }
+    match rt.wasi.fds.get(fd)? {
         Descriptor::Stdin => Err(Errno::SPIPE),
-        Descriptor::Stdout | Descriptor::Stderr | Descriptor::Dir(_) => Err(Errno::BADF),
+        _ => Err(Errno::BADF),
     }
 }
 
 #[inline]
 fn read_at(
-    rt: &mut Runtime,
+    fs: &mut Fs<AnyMemory>,
     g: &mut Guest<'_>,
     ino: Ino,
     offset: u64,
@@ -92,10 +90,9 @@ fn read_at(
     if count == 1 {
         let (address, len) = g.iovec(iovs, 0)?;
         let buf = g.bytes_mut(address, len)?;
-        return Ok(rt.fs()?.read(ino, offset, buf)? as u32);
+        return Ok(fs.read(ino, offset, buf)? as u32);
     }
     g.check_iovecs(iovs, count)?;
-    let fs = rt.fs()?;
     let mut total = 0_u32;
     for index in 0..count {
         // Read anew each time: the buffer before may have covered the array itself.
@@ -127,24 +124,19 @@ pub fn fd_write(
     out: u32,
 ) -> Result<()> {
     g.check(out, 4)?;
-    match rt.wasi.fds.get(fd)? {
-        Descriptor::File(file) => {
-            if !file.writable {
-                return Err(Errno::BADF);
-            }
-            let (ino, append, cursor) = (file.ino, file.flags & fdflags::APPEND != 0, file.cursor);
-            let offset = if append {
-                rt.fs()?.stat(ino)?.size
-            } else {
-                cursor
-            };
-            let len = write_at(rt, g, ino, offset, iovs, count)?;
-            rt.wasi.fds.file(fd)?.cursor = offset.saturating_add(u64::from(len));
-            g.write_u32(out, len)
+    if let Some((fs, file)) = rt.open_file(fd)? {
+        if !file.writable {
+            return Err(Errno::BADF);
         }
+        let offset = write_offset(fs, file, file.cursor)?;
+        let len = write_at(fs, g, file.ino, offset, iovs, count)?;
+        file.cursor = offset.saturating_add(u64::from(len));
+        return g.write_u32(out, len);
+    }
+    match rt.wasi.fds.get(fd)? {
         Descriptor::Stdout => write_stdio(rt, g, iovs, count, out, false),
         Descriptor::Stderr => write_stdio(rt, g, iovs, count, out, true),
-        Descriptor::Stdin | Descriptor::Dir(_) => Err(Errno::BADF),
+        _ => Err(Errno::BADF),
     }
 }
 
@@ -162,31 +154,36 @@ pub fn fd_pwrite(
     out: u32,
 ) -> Result<()> {
     g.check(out, 4)?;
-    match rt.wasi.fds.get(fd)? {
-        Descriptor::File(file) => {
-            if !file.writable {
-                return Err(Errno::BADF);
-            }
-            if offset > MAX_OFFSET {
-                return Err(Errno::INVAL);
-            }
-            let (ino, append) = (file.ino, file.flags & fdflags::APPEND != 0);
-            let offset = if append {
-                rt.fs()?.stat(ino)?.size
-            } else {
-                offset
-            };
-            let len = write_at(rt, g, ino, offset, iovs, count)?;
-            g.write_u32(out, len)
+    if let Some((fs, file)) = rt.open_file(fd)? {
+        if !file.writable {
+            return Err(Errno::BADF);
         }
+        if offset > MAX_OFFSET {
+            return Err(Errno::INVAL);
+        }
+        let offset = write_offset(fs, file, offset)?;
+        let len = write_at(fs, g, file.ino, offset, iovs, count)?;
+        return g.write_u32(out, len);
+    }
+    match rt.wasi.fds.get(fd)? {
         Descriptor::Stdout | Descriptor::Stderr => Err(Errno::SPIPE),
-        Descriptor::Stdin | Descriptor::Dir(_) => Err(Errno::BADF),
+        _ => Err(Errno::BADF),
+    }
+}
+
+/// Where a write goes: the end of the file with `APPEND`.
+#[inline]
+fn write_offset(fs: &mut Fs<AnyMemory>, file: &File, offset: u64) -> Result<u64> {
+    if file.flags & fdflags::APPEND != 0 {
+        Ok(fs.stat(file.ino)?.size)
+    } else {
+        Ok(offset)
     }
 }
 
 #[inline]
 fn write_at(
-    rt: &mut Runtime,
+    fs: &mut Fs<AnyMemory>,
     g: &Guest<'_>,
     ino: Ino,
     offset: u64,
@@ -197,7 +194,7 @@ fn write_at(
         let (address, len) = g.iovec(iovs, 0)?;
         let data = g.bytes(address, len)?;
         if len != 0 {
-            rt.fs()?.write(ino, offset, data)?;
+            fs.write(ino, offset, data)?;
         }
         return Ok(len);
     }
@@ -205,7 +202,6 @@ fn write_at(
     if total == 0 {
         return Ok(0);
     }
-    let fs = rt.fs()?;
     let mut inline: [&[u8]; INLINE_IOVECS] = [&[]; INLINE_IOVECS];
     if let Some(buffers) = inline.get_mut(..count as usize) {
         for (index, buffer) in (0..).zip(&mut *buffers) {
@@ -253,25 +249,23 @@ pub fn fd_seek(
     out: u32,
 ) -> Result<()> {
     g.check(out, 8)?;
-    let file = match rt.wasi.fds.get(fd)? {
-        Descriptor::File(file) => file,
-        Descriptor::Stdin | Descriptor::Stdout | Descriptor::Stderr => return Err(Errno::SPIPE),
-        Descriptor::Dir(_) => return Err(Errno::BADF),
+    let Some((fs, file)) = rt.open_file(fd)? else {
+        return match rt.wasi.fds.get(fd)? {
+            Descriptor::Dir(_) => Err(Errno::BADF),
+            _ => Err(Errno::SPIPE),
+        };
     };
     let base = match whence {
         Some(Whence::Set) => 0,
         Some(Whence::Cur) => file.cursor,
-        Some(Whence::End) => {
-            let ino = file.ino;
-            rt.fs()?.stat(ino)?.size
-        }
+        Some(Whence::End) => fs.stat(file.ino)?.size,
         None => return Err(Errno::INVAL),
     };
     let position = base
         .checked_add_signed(delta)
         .filter(|&position| position <= MAX_OFFSET)
         .ok_or(Errno::INVAL)?;
-    rt.wasi.fds.file(fd)?.cursor = position;
+    file.cursor = position;
     g.write_u64(out, position)
 }
 

@@ -15,7 +15,8 @@ pub const MAX_IOVECS: u32 = 1024;
 /// Checked access to the guest's memory.
 #[derive(Debug)]
 pub struct Guest<'m> {
-    base: *mut u8,
+    /// An exposed address: a pointer made from null would never alias anything for LLVM.
+    base: usize,
     size: u64,
     memory: PhantomData<&'m mut [u8]>,
 }
@@ -30,7 +31,7 @@ impl Guest<'static> {
     #[inline]
     pub unsafe fn own() -> Self {
         Self {
-            base: core::ptr::null_mut(),
+            base: 0,
             size: (core::arch::wasm32::memory_size(0) as u64) << 16,
             memory: PhantomData,
         }
@@ -41,7 +42,7 @@ impl<'m> Guest<'m> {
     /// A stand-in for tests: `memory` is all of the guest's memory.
     pub fn over(memory: &'m mut [u8]) -> Self {
         Self {
-            base: memory.as_mut_ptr(),
+            base: memory.as_mut_ptr().expose_provenance(),
             size: memory.len() as u64,
             memory: PhantomData,
         }
@@ -53,7 +54,9 @@ impl<'m> Guest<'m> {
         if u64::from(address) + u64::from(len) > self.size {
             return Err(Errno::FAULT);
         }
-        Ok(self.base.wrapping_add(address as usize))
+        Ok(core::ptr::with_exposed_provenance_mut(
+            self.base.wrapping_add(address as usize),
+        ))
     }
 
     /// Checks that `len` bytes at `address` exist.

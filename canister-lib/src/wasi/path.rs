@@ -299,7 +299,6 @@ pub fn path_rename(
 /// `path_symlink`: the target is kept as it is, and need not exist.
 ///
 /// Errno: also `EXIST`; `PERM` an absolute target, which could lead nowhere; `NOENT` an empty one.
-#[expect(clippy::too_many_arguments, reason = "the ABI has them")]
 pub fn path_symlink(
     rt: &mut Runtime,
     g: &Guest<'_>,
