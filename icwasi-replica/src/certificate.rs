@@ -74,7 +74,11 @@ impl Keys {
     /// Takes the secrets into use.
     pub fn new(secrets: &SecretKeys) -> Result<Self, KeyError> {
         let root = BlsKey::deserialize(&secrets.root).map_err(|_| KeyError::Root)?;
-        let seed: [u8; 32] = secrets.node.as_slice().try_into().map_err(|_| KeyError::Node)?;
+        let seed: [u8; 32] = secrets
+            .node
+            .as_slice()
+            .try_into()
+            .map_err(|_| KeyError::Node)?;
         let node = ic_ed25519::PrivateKey::deserialize_raw_32(&seed);
         let public: BlsPublicKey = root.public_key();
         let mut root_der = ROOT_KEY_DER_PREFIX.to_vec();
@@ -121,15 +125,25 @@ impl Keys {
         let mut message = STATE_ROOT_DOMAIN.to_vec();
         message.extend_from_slice(&tree.digest());
         let signature: Signature = self.root.sign(&message);
-        let certificate =
-            Certificate { tree, signature: signature.serialize().to_vec(), delegation: None };
+        let certificate = Certificate {
+            tree,
+            signature: signature.serialize().to_vec(),
+            delegation: None,
+        };
         crate::http::cbor::encode(&certificate)
     }
 
     /// Adds the node's signature over `response` for the request `id` at `timestamp`.
     pub fn sign_query(&self, response: &mut QueryResponse, id: RequestId, timestamp: u64) {
-        let signature = self.node.sign_message(&response.signable(id, timestamp)).to_vec();
-        let entry = NodeSignature { timestamp, signature, identity: self.node_id };
+        let signature = self
+            .node
+            .sign_message(&response.signable(id, timestamp))
+            .to_vec();
+        let entry = NodeSignature {
+            timestamp,
+            signature,
+            identity: self.node_id,
+        };
         match response {
             QueryResponse::Replied { signatures, .. }
             | QueryResponse::Rejected { signatures, .. } => *signatures = vec![entry],
@@ -148,7 +162,7 @@ mod tests {
         let other = Keys::new(&SecretKeys::from_seed([8; 32])).expect("fresh keys are valid");
         let tree: HashTree = label("time", leaf(vec![1u8]));
         let cbor = keys.certify(tree);
-        let certificate: Certificate<Vec<u8>> =
+        let certificate: Certificate =
             serde_cbor::from_slice(&cbor).expect("certificates decode");
         let mut message = STATE_ROOT_DOMAIN.to_vec();
         message.extend_from_slice(&certificate.tree.digest());

@@ -30,7 +30,9 @@ impl Clock {
     pub fn now(&self) -> u64 {
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |elapsed| u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
+            .map_or(0, |elapsed| {
+                u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+            });
         self.last.fetch_max(wall, Ordering::Relaxed).max(wall)
     }
 
@@ -49,6 +51,14 @@ impl Clock {
     pub fn round_time(&self) -> u64 {
         match &self.counted {
             None => self.now(),
+            Some(counted) => counted.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The latest time that a message may have seen, for [`Clock::resume`].
+    pub fn latest(&self) -> u64 {
+        match &self.counted {
+            None => self.last.load(Ordering::Relaxed),
             Some(counted) => counted.load(Ordering::Relaxed),
         }
     }
@@ -78,6 +88,9 @@ mod tests {
     fn deterministic_time_counts_messages() {
         let (a, b) = (Clock::new(true), Clock::new(true));
         assert_eq!(a.message_time(), b.message_time());
-        assert_eq!(a.message_time(), DETERMINISTIC_START_NANOS + 2 * DETERMINISTIC_STEP_NANOS);
+        assert_eq!(
+            a.message_time(),
+            DETERMINISTIC_START_NANOS + 2 * DETERMINISTIC_STEP_NANOS
+        );
     }
 }

@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 use crate::certificate::Keys;
 use crate::clock::Clock;
 use crate::core::{CallOutcome, Core, ExecutionStats, UserError};
-use crate::ingress::history::IngressHistory;
+use crate::ingress::history::{IngressHistory, IngressStatus};
 use crate::management::Management;
+use crate::persist::{self, SharedStore};
 
 /// Jobs that may wait. More are turned away; clients retry.
 const QUEUE: usize = 4_096;
@@ -44,7 +45,9 @@ impl Shared {
     /// The status table.
     pub fn history(&self) -> MutexGuard<'_, IngressHistory> {
         // A panic while it was held leaves a table that is at worst one entry short.
-        self.history.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.history
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Notes what a message of `canister` consumed.
@@ -73,9 +76,27 @@ pub struct State {
     pub management: Arc<Mutex<Management>>,
     /// What everybody sees.
     pub shared: Arc<Shared>,
+    /// The state directory, if there is one.
+    pub store: Option<SharedStore>,
 }
 
 impl State {
+    /// Sets the outcome of a call: first on disk, then for those who wait for it.
+    pub fn finish_call(&mut self, id: [u8; 32], status: IngressStatus) {
+        let now = self.shared.clock.now();
+        if let Some(store) = &self.store {
+            let entry = self.shared.history().get(&id).cloned();
+            if let Some(mut entry) = entry {
+                entry.status = status.clone();
+                entry.changed = now;
+                if let Err(error) = persist::lock(store).finish(id, &entry) {
+                    tracing::error!("the outcome of a call could not be written: {error}");
+                }
+            }
+        }
+        self.shared.history().finish(&id, status, now);
+    }
+
     /// Sets the time of the message that is about to run.
     pub fn begin_message(&mut self) {
         self.core.set_time(self.shared.clock.message_time());
@@ -99,6 +120,16 @@ pub struct Executor {
     jobs: SyncSender<Message>,
 }
 
+/// A thread that was started.
+pub struct Spawned<E> {
+    /// Sends jobs to it.
+    pub executor: Executor,
+    /// Tells whether the state could be built.
+    pub ready: oneshot::Receiver<Result<(), E>>,
+    /// To wait for its end.
+    pub thread: JoinHandle<()>,
+}
+
 enum Message {
     Job(Job),
     Stop,
@@ -110,7 +141,7 @@ impl Executor {
     pub fn spawn<E: Send + 'static>(
         make: impl FnOnce() -> Result<State, E> + Send + 'static,
         on_end: impl FnOnce() + Send + 'static,
-    ) -> std::io::Result<(Self, oneshot::Receiver<Result<(), E>>, JoinHandle<()>)> {
+    ) -> std::io::Result<Spawned<E>> {
         let (jobs, queue) = sync_channel(QUEUE);
         let (ready, is_ready) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -121,7 +152,13 @@ impl Executor {
                 match make() {
                     Ok(mut state) => {
                         let _ = ready.send(Ok(()));
-                        work(&mut state, &queue);
+                        let in_order = work(&mut state, &queue);
+                        if let Some(store) = &state.store
+                            && in_order
+                            && let Err(error) = persist::lock(store).checkpoint()
+                        {
+                            tracing::warn!("no checkpoint at the end: {error}");
+                        }
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error));
@@ -129,7 +166,7 @@ impl Executor {
                 }
                 on_end();
             })?;
-        Ok((Self { jobs }, is_ready, thread))
+        Ok(Spawned { executor: Self { jobs }, ready: is_ready, thread })
     }
 
     /// Queues `job` and waits for what it returns.
@@ -145,11 +182,16 @@ impl Executor {
     }
 
     /// Queues `job` without waiting.
-    pub fn queue(&self, job: impl FnOnce(&mut State) + Send + 'static) -> Result<(), ExecutorError> {
-        self.jobs.try_send(Message::Job(Box::new(job))).map_err(|error| match error {
-            TrySendError::Full(_) => ExecutorError::Busy,
-            TrySendError::Disconnected(_) => ExecutorError::Stopped,
-        })
+    pub fn queue(
+        &self,
+        job: impl FnOnce(&mut State) + Send + 'static,
+    ) -> Result<(), ExecutorError> {
+        self.jobs
+            .try_send(Message::Job(Box::new(job)))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => ExecutorError::Busy,
+                TrySendError::Disconnected(_) => ExecutorError::Stopped,
+            })
     }
 
     /// Ends the thread when the jobs that wait are done.
@@ -158,13 +200,14 @@ impl Executor {
     }
 }
 
-fn work(state: &mut State, queue: &Receiver<Message>) {
+/// Returns whether it ended in order.
+fn work(state: &mut State, queue: &Receiver<Message>) -> bool {
     let mut next_round = Instant::now() + ROUND;
     loop {
         let wait = next_round.saturating_duration_since(Instant::now());
         let done = match queue.recv_timeout(wait) {
             Ok(Message::Job(job)) => catch_unwind(AssertUnwindSafe(|| job(state))),
-            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
             Err(RecvTimeoutError::Timeout) => Ok(()),
         };
         let done = done.and_then(|()| {
@@ -177,7 +220,7 @@ fn work(state: &mut State, queue: &Receiver<Message>) {
         if done.is_err() {
             // What a half-done job left in memory is not to be trusted; what is on disk is.
             tracing::error!("a bug: the executor panicked; the replica stops");
-            return;
+            return false;
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod executor;
 pub mod http;
 pub mod ingress;
 pub mod management;
+pub mod persist;
 mod replica;
 pub mod state_tree;
 

@@ -14,10 +14,11 @@ use tokio::sync::watch;
 use crate::certificate::{KeyError, Keys, SecretKeys};
 use crate::clock::Clock;
 use crate::core::{Core, CoreConfig, CoreError, ExecutionStats, Limits};
-use crate::executor::{Executor, Shared, State};
+use crate::executor::{Executor, Shared, Spawned, State};
 use crate::http::AppState;
 use crate::ingress::history::IngressHistory;
 use crate::management::{Hook, Management};
+use crate::persist::{self, RestoreError, StateDir, StateError, Store, StoreJournal};
 use crate::state_tree::{self, CanisterView};
 
 /// The counter in the first canister id that is given out; gives `bkyz2-fmaaa-aaaaa-qaaaq-cai`.
@@ -36,6 +37,9 @@ pub struct ReplicaOptions {
     pub compile_cache: Option<PathBuf>,
     /// Keys, randomness and the time that canisters see depend on nothing but the messages.
     pub deterministic: bool,
+    /// Wait for the disk at every message, so that a power failure loses nothing either. Without
+    /// it only the process may die at any time.
+    pub sync: bool,
     /// Limits and fees.
     pub limits: Limits,
 }
@@ -47,6 +51,7 @@ impl Default for ReplicaOptions {
             state_dir: None,
             compile_cache: None,
             deterministic: false,
+            sync: false,
             limits: Limits::default(),
         }
     }
@@ -69,6 +74,9 @@ pub enum StartError {
     /// Keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The system has no randomness or no threads to give.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -89,12 +97,28 @@ impl Replica {
     pub async fn start(options: ReplicaOptions) -> Result<Self, StartError> {
         let listener = tokio::net::TcpListener::bind(options.bind)
             .await
-            .map_err(|source| StartError::Bind { address: options.bind, source })?;
+            .map_err(|source| StartError::Bind {
+                address: options.bind,
+                source,
+            })?;
         let address = listener.local_addr()?;
 
-        let seed = if options.deterministic { [0x1c; 32] } else { random_seed()? };
+        let seed = if options.deterministic {
+            [0x1c; 32]
+        } else {
+            random_seed()?
+        };
+        let dir = options
+            .state_dir
+            .as_deref()
+            .map(StateDir::open)
+            .transpose()?;
+        let secrets = match &dir {
+            Some(dir) => dir.keys(seed)?,
+            None => SecretKeys::from_seed(seed),
+        };
         let shared = Arc::new(Shared {
-            keys: Keys::new(&SecretKeys::from_seed(seed))?,
+            keys: Keys::new(&secrets)?,
             clock: Clock::new(options.deterministic),
             history: Mutex::new(IngressHistory::default()),
             last_stats: Mutex::new(HashMap::new()),
@@ -105,9 +129,13 @@ impl Replica {
         let (shutdown, mut stopping) = watch::channel(false);
         let on_end = shutdown.clone();
         let in_thread = shared.clone();
-        let rng_seed = if options.deterministic { [0x2d; 32] } else { random_seed()? };
-        let (executor, ready, thread) = Executor::spawn(
-            move || make_state(&options, in_thread, rng_seed),
+        let rng_seed = if options.deterministic {
+            [0x2d; 32]
+        } else {
+            random_seed()?
+        };
+        let Spawned { executor, ready, thread } = Executor::spawn(
+            move || make_state(&options, dir, in_thread, rng_seed),
             move || {
                 on_end.send_replace(true);
             },
@@ -126,13 +154,22 @@ impl Replica {
             let until = async move {
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
-            let served = axum::serve(listener, router).with_graceful_shutdown(until).await;
+            let served = axum::serve(listener, router)
+                .with_graceful_shutdown(until)
+                .await;
             if let Err(error) = served {
                 tracing::error!("the HTTP server ended: {error}");
             }
         });
         tracing::info!("replica listens on http://{address}");
-        Ok(Self { address, shared, executor, thread: Some(thread), server: Some(server), shutdown })
+        Ok(Self {
+            address,
+            shared,
+            executor,
+            thread: Some(thread),
+            server: Some(server),
+            shutdown,
+        })
     }
 
     /// Where clients reach it, without a slash at the end.
@@ -153,7 +190,11 @@ impl Replica {
     /// Method and measurements of the last message that `canister` ran for a client (query or
     /// update, install included). For benchmarks.
     pub fn last_stats(&self, canister: Principal) -> Option<(String, ExecutionStats)> {
-        let table = self.shared.last_stats.lock().unwrap_or_else(|e| e.into_inner());
+        let table = self
+            .shared
+            .last_stats
+            .lock()
+            .unwrap_or_else(|e| e.into_inner());
         table.get(&canister).cloned()
     }
 
@@ -200,6 +241,15 @@ impl Drop for Replica {
     }
 }
 
+impl From<RestoreError> for StartError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::State(error) => Self::State(error),
+            RestoreError::Core(error) => Self::Core(error),
+        }
+    }
+}
+
 fn random_seed() -> std::io::Result<[u8; 32]> {
     use std::io::Read;
     let mut seed = [0u8; 32];
@@ -210,16 +260,35 @@ fn random_seed() -> std::io::Result<[u8; 32]> {
 /// Builds what the executor thread owns.
 fn make_state(
     options: &ReplicaOptions,
+    dir: Option<StateDir>,
     shared: Arc<Shared>,
     rng_seed: [u8; 32],
 ) -> Result<State, StartError> {
+    let compiled = dir.as_ref().map(|dir| dir.path("compiled"));
+    let mut first_canister = FIRST_CANISTER;
+    let mut store = None;
+    if let Some(dir) = dir {
+        let (opened, recovered) = Store::open(dir, shared.clone(), options.sync)?;
+        first_canister = first_canister.max(recovered.next_canister);
+        shared.clock.resume(recovered.now);
+        for (id, entry) in recovered.calls {
+            shared.history().restore(id, entry);
+        }
+        store = Some(Arc::new(Mutex::new(opened)));
+    }
     let mut core = Core::new(CoreConfig {
         limits: options.limits.clone(),
-        compile_cache: options.compile_cache.clone(),
+        compile_cache: options.compile_cache.clone().or(compiled),
         scratch_dir: None,
-        first_canister: FIRST_CANISTER,
+        first_canister,
     })?;
-    let management = Arc::new(Mutex::new(Management::new(rng_seed)));
+    core.set_time(shared.clock.round_time());
+    if let Some(store) = &store {
+        core.set_journal(Box::new(StoreJournal(store.clone())));
+        persist::restore(store, &mut core)?;
+        persist::lock(store).checkpoint()?;
+    }
+    let management = Arc::new(Mutex::new(Management::new(rng_seed, store.clone())));
     core.set_management(Box::new(Hook::new(management.clone())));
     core.set_subnet(shared.keys.subnet_id(), shared.keys.root_der().to_vec());
     let certifier = shared.clone();
@@ -235,6 +304,10 @@ fn make_state(
     core.set_print(Arc::new(|id, _time, text| {
         tracing::info!(target: "canister", "[{id}] {}", String::from_utf8_lossy(text));
     }));
-    core.set_time(shared.clock.round_time());
-    Ok(State { core, management, shared })
+    Ok(State {
+        core,
+        management,
+        shared,
+        store,
+    })
 }

@@ -38,7 +38,10 @@ impl Tree {
             *self = Self::node();
         }
         if let Self::Node(children) = self {
-            children.entry(first.as_ref().to_vec()).or_insert_with(Self::node).insert(rest, tree);
+            children
+                .entry(first.as_ref().to_vec())
+                .or_insert_with(Self::node)
+                .insert(rest, tree);
         }
     }
 
@@ -77,8 +80,10 @@ pub fn with_time(nanos: u64) -> Tree {
 
 /// Canister ids this replica may serve: all opaque ids of ten bytes and all others, in one range.
 fn canister_ranges() -> Vec<u8> {
-    let ranges =
-        vec![(Principal::from_slice(&[0u8; 10]), Principal::from_slice(&[0xffu8; 10]))];
+    let ranges = vec![(
+        Principal::from_slice(&[0u8; 10]),
+        Principal::from_slice(&[0xffu8; 10]),
+    )];
     crate::http::cbor::encode(&ranges)
 }
 
@@ -98,12 +103,27 @@ pub fn add_subnet(tree: &mut Tree, keys: &Keys, figures: SubnetFigures) {
     let subnet = keys.subnet_id();
     let id = subnet.as_slice();
     let ranges = canister_ranges();
-    tree.insert(&[b"subnet", id, b"public_key"], Tree::Leaf(keys.root_der().to_vec()));
-    tree.insert(&[b"subnet", id, b"type"], Tree::Leaf(b"application".to_vec()));
-    tree.insert(&[b"subnet", id, b"canister_ranges"], Tree::Leaf(ranges.clone()));
+    tree.insert(
+        &[b"subnet", id, b"public_key"],
+        Tree::Leaf(keys.root_der().to_vec()),
+    );
+    tree.insert(
+        &[b"subnet", id, b"type"],
+        Tree::Leaf(b"application".to_vec()),
+    );
+    tree.insert(
+        &[b"subnet", id, b"canister_ranges"],
+        Tree::Leaf(ranges.clone()),
+    );
     tree.insert(&[b"subnet", id, b"metrics"], Tree::Leaf(metrics(figures)));
     tree.insert(
-        &[b"subnet", id, b"node", keys.node_id().as_slice(), b"public_key"],
+        &[
+            b"subnet",
+            id,
+            b"node",
+            keys.node_id().as_slice(),
+            b"public_key",
+        ],
         Tree::Leaf(keys.node_der().to_vec()),
     );
     tree.insert(&[b"canister_ranges", id, &[0u8; 10]], Tree::Leaf(ranges));
@@ -171,13 +191,15 @@ pub fn add_canister(tree: &mut Tree, id: Principal, view: Option<&CanisterView>)
     if let Some(data) = &view.certified_data {
         node.insert(&[b"certified_data"], Tree::Leaf(data.clone()));
     }
-    node.insert(&[b"controllers"], Tree::Leaf(crate::http::cbor::encode(&view.controllers)));
+    node.insert(
+        &[b"controllers"],
+        Tree::Leaf(crate::http::cbor::encode(&view.controllers)),
+    );
     for (name, bytes) in &view.metadata {
         node.insert(&[b"metadata", name.as_bytes()], Tree::Leaf(bytes.clone()));
     }
     tree.insert(&[b"canister", id.as_slice()], node);
 }
-
 
 /// Unsigned LEB128, the encoding of numbers in the state tree.
 pub fn unsigned_leb128(value: u64) -> Vec<u8> {
@@ -195,11 +217,17 @@ mod tests {
     fn lookups_find_what_was_put_in_and_prove_what_was_not() {
         let mut tree = with_time(300);
         let id = Principal::from_slice(&[0, 0, 0, 0, 0, 0, 0, 1, 1, 1]);
-        let view = CanisterView { controllers: vec![id], ..CanisterView::default() };
+        let view = CanisterView {
+            controllers: vec![id],
+            ..CanisterView::default()
+        };
         add_canister(&mut tree, id, Some(&view));
         add_request_status(&mut tree, &[1; 32], None);
         let hashed = tree.to_hash_tree();
-        assert_eq!(hashed.lookup_path([b"time"]), LookupResult::Found(&[0xac, 0x02]));
+        assert_eq!(
+            hashed.lookup_path([b"time"]),
+            LookupResult::Found(&[0xac, 0x02])
+        );
         let path: [&[u8]; 3] = [b"canister", id.as_slice(), b"module_hash"];
         assert_eq!(hashed.lookup_path(path), LookupResult::Absent);
         let path: [&[u8]; 3] = [b"canister", id.as_slice(), b"controllers"];

@@ -1,10 +1,16 @@
 //! A canister as the platform keeps it: settings, cycles, code, log, call contexts.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use candid::Principal;
 
-use super::limits::Limits;
+use super::engine::CompiledModule;
+use super::execute::Live;
+use super::heap::Heap;
+use super::limits::{Limits, WASM_PAGE};
+use super::stable::StableMemory;
+use super::validate::MethodKind;
 
 /// Running, or on the way to being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,47 +234,96 @@ pub struct Canister {
     pub installed_at: Option<u64>,
     /// `global_timer_set`; 0 is off.
     pub global_timer: u64,
+    /// What it runs.
+    pub(super) code: Option<Code>,
+    /// Its heap, if the code has one.
+    pub(super) heap: Option<Heap>,
+    /// Mutable globals after the last message.
+    pub(super) globals: Vec<GlobalValue>,
+    /// Its stable memory.
+    pub(super) stable: StableMemory,
+    /// An instance on the heap, made when it is needed.
+    pub(super) live: Option<Live>,
+}
+
+/// A canister's code.
+#[derive(Clone)]
+pub(super) struct Code {
+    /// As uploaded.
+    pub uploaded: Arc<[u8]>,
+    /// SHA-256 of that.
+    pub hash: [u8; 32],
+    /// Ready to run.
+    pub compiled: Arc<CompiledModule>,
 }
 
 impl Canister {
+    /// A canister without code.
+    pub(super) fn new(id: Principal, settings: Settings, cycles: u128, now: u64) -> Canister {
+        Canister {
+            id,
+            settings,
+            cycles,
+            status: CanisterStatus::Running,
+            version: 0,
+            certified_data: Vec::new(),
+            log: CanisterLog::default(),
+            chunk_store: BTreeMap::new(),
+            history: Vec::new(),
+            created_at: now,
+            installed_at: None,
+            global_timer: 0,
+            code: None,
+            heap: None,
+            globals: Vec::new(),
+            stable: StableMemory::default(),
+            live: None,
+        }
+    }
+
     /// SHA-256 of the module as it was uploaded (compressed, if it was).
     pub fn module_hash(&self) -> Option<[u8; 32]> {
-        None
+        self.code.as_ref().map(|c| c.hash)
     }
 
     /// The module as it was uploaded.
-    pub fn module(&self) -> Option<&[u8]> {
-        None
+    pub fn module(&self) -> Option<&Arc<[u8]>> {
+        self.code.as_ref().map(|c| &c.uploaded)
     }
 
     /// `icp:` sections of the module.
     pub fn metadata(&self) -> Option<&BTreeMap<String, Metadata>> {
-        None
+        self.code.as_ref().map(|c| &c.compiled.info.metadata)
+    }
+
+    /// What kind of method `name` is, if the module exports it.
+    pub fn method(&self, name: &str) -> Option<MethodKind> {
+        self.code.as_ref()?.compiled.info.methods.get(name).copied()
     }
 
     /// Size of the heap in bytes.
     pub fn heap_bytes(&self) -> u64 {
-        0
+        self.heap.as_ref().map_or(0, Heap::len)
     }
 
     /// Size of stable memory in bytes.
     pub fn stable_bytes(&self) -> u64 {
-        0
+        self.stable.pages() * WASM_PAGE
     }
 
     /// Copies from the heap; `false` if the range is not within it.
-    pub fn heap_read(&self, _offset: u64, _out: &mut [u8]) -> bool {
-        false
+    pub fn heap_read(&self, offset: u64, out: &mut [u8]) -> bool {
+        self.heap.as_ref().is_some_and(|heap| heap.read(offset, out))
     }
 
     /// Copies from stable memory; `false` if the range is not within it.
-    pub fn stable_read(&self, _offset: u64, _out: &mut [u8]) -> bool {
-        false
+    pub fn stable_read(&self, offset: u64, out: &mut [u8]) -> bool {
+        self.stable.peek(offset, out).is_ok()
     }
 
     /// Mutable globals, in the order of the module.
     pub fn globals(&self) -> &[GlobalValue] {
-        &[]
+        &self.globals
     }
 
     /// Whether `principal` is a controller.

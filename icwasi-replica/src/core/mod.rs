@@ -5,8 +5,19 @@
 //! [`Core::set_data_certificate`].
 
 mod canister;
+pub mod costs;
+mod engine;
+mod execute;
+mod heap;
+mod install;
+mod instrument;
 pub mod limits;
+mod persistence;
+mod scheduler;
+mod stable;
+mod system_api;
 mod types;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,11 +26,17 @@ use std::sync::Arc;
 
 use candid::Principal;
 
+use engine::WasmEngine;
+use execute::{Entry, Ran};
+use scheduler::Scheduler;
+use system_api::{Message, Subnet, context};
+
 pub use canister::{
     Canister, CanisterLog, CanisterStatus, Change, ChangeDetails, GlobalValue, LogRecord, Metadata,
     Settings, Visibility,
 };
 pub use limits::{Fees, Limits};
+pub use validate::MethodKind;
 pub use types::{
     CallOutcome, CoreError, ErrorCode, ExecutionStats, InstallMode, RejectCode, UpgradeOptions,
     UserError,
@@ -120,188 +137,6 @@ pub type DataCertificate = Arc<dyn Fn(&Principal, &[u8]) -> Option<Vec<u8>> + Se
 /// Is told what canisters print: canister, time, text.
 pub type PrintHook = Arc<dyn Fn(&Principal, u64, &[u8]) + Send + Sync>;
 
-/// All canisters and their execution. One thread at a time; `Send`, so that an owner may put it
-/// behind a mutex or a thread with a channel.
-pub struct Core {
-    config: CoreConfig,
-    canisters: BTreeMap<Principal, Canister>,
-    next_canister: u64,
-    time: u64,
-}
-
-impl Core {
-    /// An empty core.
-    pub fn new(config: CoreConfig) -> Result<Core, CoreError> {
-        let next_canister = config.first_canister;
-        Ok(Core { config, canisters: BTreeMap::new(), next_canister, time: 0 })
-    }
-
-    /// The limits in force.
-    pub fn limits(&self) -> &Limits {
-        &self.config.limits
-    }
-
-    /// Sets the time that the next messages see, nanoseconds since 1970. Never goes backwards.
-    pub fn set_time(&mut self, nanos: u64) {
-        self.time = self.time.max(nanos);
-    }
-
-    /// The time that messages see.
-    pub fn time(&self) -> u64 {
-        self.time
-    }
-
-    /// Sets who answers calls to `aaaaa-aa`.
-    pub fn set_management(&mut self, _handler: Box<dyn ManagementHandler>) {}
-
-    /// Sets who makes changes durable.
-    pub fn set_journal(&mut self, _journal: Box<dyn Journal>) {}
-
-    /// Sets who certifies for `data_certificate_copy`.
-    pub fn set_data_certificate(&mut self, _provider: DataCertificate) {}
-
-    /// Sets who is told what canisters print.
-    pub fn set_print(&mut self, _print: PrintHook) {}
-
-    /// Sets what `subnet_self` and `root_key` give.
-    pub fn set_subnet(&mut self, _subnet: Principal, _root_key: Vec<u8>) {}
-
-    /// A canister without code. Fails if `specified` exists.
-    pub fn create_canister(
-        &mut self,
-        sender: Principal,
-        specified: Option<Principal>,
-        settings: Settings,
-        cycles: u128,
-    ) -> Result<Principal, UserError> {
-        let _ = (sender, specified, settings, cycles, self.next_canister);
-        Err(unfinished())
-    }
-
-    /// Puts `module` (gzip or plain) into a canister. Checks nothing about the sender's rights:
-    /// that is the management canister's work. Fails without any change if anything traps.
-    pub fn install_code(
-        &mut self,
-        sender: Principal,
-        id: &Principal,
-        mode: InstallMode,
-        module: &[u8],
-        arg: &[u8],
-    ) -> Result<ExecutionStats, UserError> {
-        let _ = (sender, id, mode, module, arg);
-        Err(unfinished())
-    }
-
-    /// Removes code and memory; open calls are rejected.
-    pub fn uninstall_code(&mut self, sender: Principal, id: &Principal) -> Result<(), UserError> {
-        let _ = (sender, id);
-        Err(unfinished())
-    }
-
-    /// Makes it run again.
-    pub fn start_canister(&mut self, id: &Principal) -> Result<(), UserError> {
-        let _ = id;
-        Err(unfinished())
-    }
-
-    /// Stops it; there are no open calls between messages of [`Core::update`], so at once.
-    pub fn stop_canister(&mut self, id: &Principal) -> Result<(), UserError> {
-        let _ = id;
-        Err(unfinished())
-    }
-
-    /// Removes a stopped canister for good.
-    pub fn delete_canister(&mut self, id: &Principal) -> Result<(), UserError> {
-        let _ = id;
-        Err(unfinished())
-    }
-
-    /// Whether the canister takes the ingress message: runs `canister_inspect_message` if it has
-    /// one. `Err` is the refusal to be sent.
-    pub fn inspect_message(
-        &mut self,
-        id: &Principal,
-        sender: Principal,
-        method: &str,
-        arg: &[u8],
-    ) -> Result<(), UserError> {
-        let _ = (id, sender, method, arg);
-        Err(unfinished())
-    }
-
-    /// Runs an update (or a query as an update) to completion, with all calls that it makes.
-    pub fn update(
-        &mut self,
-        id: &Principal,
-        sender: Principal,
-        method: &str,
-        arg: Vec<u8>,
-    ) -> Result<CallOutcome, UserError> {
-        let _ = (id, sender, method, arg);
-        Err(unfinished())
-    }
-
-    /// Runs a query or composite query; what it changes is discarded.
-    pub fn query(
-        &mut self,
-        id: &Principal,
-        sender: Principal,
-        method: &str,
-        arg: Vec<u8>,
-    ) -> Result<CallOutcome, UserError> {
-        let _ = (id, sender, method, arg);
-        Err(unfinished())
-    }
-
-    /// Runs heartbeats and timers that are due. Returns how many messages ran.
-    pub fn run_timers(&mut self) -> usize {
-        0
-    }
-
-    /// Puts back a canister that was saved: everything in `canister` that is public, and memory.
-    pub fn restore_canister(
-        &mut self,
-        canister: CanisterRecord,
-        memory: Option<SavedMemory<'_>>,
-    ) -> Result<(), CoreError> {
-        let _ = (canister, memory);
-        Ok(())
-    }
-
-    /// Replaces code and memory of an existing canister (a snapshot is loaded), journalled as one
-    /// change.
-    pub fn load_state(
-        &mut self,
-        id: &Principal,
-        memory: SavedMemory<'_>,
-        certified_data: Vec<u8>,
-    ) -> Result<(), UserError> {
-        let _ = (id, memory, certified_data);
-        Err(unfinished())
-    }
-
-    /// Journals a canister of which only public fields changed (settings, chunks, cycles...).
-    pub fn save(&mut self, id: &Principal) -> io::Result<()> {
-        let _ = id;
-        Ok(())
-    }
-
-    /// A canister.
-    pub fn canister(&self, id: &Principal) -> Option<&Canister> {
-        self.canisters.get(id)
-    }
-
-    /// A canister, to change its settings, chunk store and the like; call [`Core::save`] after.
-    pub fn canister_mut(&mut self, id: &Principal) -> Option<&mut Canister> {
-        self.canisters.get_mut(id)
-    }
-
-    /// Ids of all canisters, ascending.
-    pub fn canister_ids(&self) -> impl Iterator<Item = &Principal> {
-        self.canisters.keys()
-    }
-}
-
 /// The public fields of a [`Canister`], to restore it.
 pub struct CanisterRecord {
     /// Its id.
@@ -330,6 +165,462 @@ pub struct CanisterRecord {
     pub global_timer: u64,
 }
 
-fn unfinished() -> UserError {
-    UserError::new(ErrorCode::CanisterWasmEngineError, "not written yet")
+/// All canisters and their execution. One thread at a time; `Send`, so that an owner may put it
+/// behind a mutex or a thread with a channel. The thread needs `Limits::wasm_stack_bytes` of
+/// stack and half a MiB more.
+pub struct Core {
+    limits: Arc<Limits>,
+    scratch_dir: PathBuf,
+    engine: WasmEngine,
+    canisters: BTreeMap<Principal, Canister>,
+    next_canister: u64,
+    time: u64,
+    scheduler: Scheduler,
+    subnet: Arc<Subnet>,
+    management: Option<Box<dyn ManagementHandler>>,
+    journal: Option<Box<dyn Journal>>,
+    certificate: Option<DataCertificate>,
+    print: Option<PrintHook>,
+}
+
+impl Core {
+    /// An empty core.
+    pub fn new(config: CoreConfig) -> Result<Core, CoreError> {
+        let engine = WasmEngine::new(&config.limits, config.compile_cache.as_deref())?;
+        Ok(Core {
+            limits: Arc::new(config.limits),
+            scratch_dir: config.scratch_dir.unwrap_or_else(std::env::temp_dir),
+            engine,
+            canisters: BTreeMap::new(),
+            next_canister: config.first_canister,
+            time: 0,
+            scheduler: Scheduler::default(),
+            subnet: Arc::new(Subnet {
+                id: Principal::management_canister(),
+                root_key: Vec::new(),
+            }),
+            management: None,
+            journal: None,
+            certificate: None,
+            print: None,
+        })
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Sets the time that the next messages see, nanoseconds since 1970. Never goes backwards.
+    pub fn set_time(&mut self, nanos: u64) {
+        self.time = self.time.max(nanos);
+    }
+
+    /// The time that messages see.
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// Sets who answers calls to `aaaaa-aa`.
+    pub fn set_management(&mut self, handler: Box<dyn ManagementHandler>) {
+        self.management = Some(handler);
+    }
+
+    /// Sets who makes changes durable.
+    pub fn set_journal(&mut self, journal: Box<dyn Journal>) {
+        self.journal = Some(journal);
+    }
+
+    /// Sets who certifies for `data_certificate_copy`.
+    pub fn set_data_certificate(&mut self, provider: DataCertificate) {
+        self.certificate = Some(provider);
+    }
+
+    /// Sets who is told what canisters print.
+    pub fn set_print(&mut self, print: PrintHook) {
+        self.print = Some(print);
+    }
+
+    /// Sets what `subnet_self` and `root_key` give.
+    pub fn set_subnet(&mut self, id: Principal, root_key: Vec<u8>) {
+        self.subnet = Arc::new(Subnet { id, root_key });
+    }
+
+    /// Number in the id of the next canister that is created without a specified id.
+    pub fn next_canister(&self) -> u64 {
+        self.next_canister
+    }
+
+    /// A canister without code. Fails if `specified` exists.
+    pub fn create_canister(
+        &mut self,
+        sender: Principal,
+        specified: Option<Principal>,
+        settings: Settings,
+        cycles: u128,
+    ) -> Result<Principal, UserError> {
+        let id = match specified {
+            Some(id) if self.canisters.contains_key(&id) => {
+                return Err(UserError::new(
+                    ErrorCode::CanisterIdAlreadyExists,
+                    format!("Canister {id} is already installed."),
+                ));
+            }
+            Some(id) => id,
+            None => loop {
+                let id = canister_id(self.next_canister);
+                self.next_canister += 1;
+                if !self.canisters.contains_key(&id) {
+                    break id;
+                }
+            },
+        };
+        let controllers = settings.controllers.clone();
+        let mut canister = Canister::new(id, settings, cycles, self.time);
+        canister.version = 1;
+        canister.history.push(Change {
+            timestamp_nanos: self.time,
+            canister_version: 1,
+            origin: sender,
+            details: ChangeDetails::Creation(controllers),
+        });
+        self.canisters.insert(id, canister);
+        if let Err(e) = self.commit(&id, true, true) {
+            self.canisters.remove(&id);
+            return Err(e);
+        }
+        Ok(id)
+    }
+
+    /// Puts `module` (gzip or plain) into a canister. Checks nothing about the sender's rights:
+    /// that is the management canister's work. Fails without any change if anything traps.
+    pub fn install_code(
+        &mut self,
+        sender: Principal,
+        id: &Principal,
+        mode: InstallMode,
+        module: &[u8],
+        arg: &[u8],
+    ) -> Result<ExecutionStats, UserError> {
+        self.run_install(sender, id, mode, module, arg)
+    }
+
+    /// Removes code, memory, chunks and log; open calls are rejected.
+    pub fn uninstall_code(&mut self, sender: Principal, id: &Principal) -> Result<(), UserError> {
+        self.run_uninstall(sender, id)
+    }
+
+    /// Makes it run again.
+    pub fn start_canister(&mut self, id: &Principal) -> Result<(), UserError> {
+        self.set_status(id, CanisterStatus::Running)
+    }
+
+    /// Stops it; there are no open calls between messages of [`Core::update`], so at once.
+    pub fn stop_canister(&mut self, id: &Principal) -> Result<(), UserError> {
+        self.set_status(id, CanisterStatus::Stopped)
+    }
+
+    fn set_status(&mut self, id: &Principal, status: CanisterStatus) -> Result<(), UserError> {
+        let canister = self.canisters.get_mut(id).ok_or_else(|| UserError::not_found(id))?;
+        if canister.status == status {
+            return Ok(());
+        }
+        canister.status = status;
+        canister.version += 1;
+        self.commit(id, false, false)
+    }
+
+    /// Removes a stopped canister for good. The owner of the state removes what it saved.
+    pub fn delete_canister(&mut self, id: &Principal) -> Result<(), UserError> {
+        let canister = self.canisters.get(id).ok_or_else(|| UserError::not_found(id))?;
+        if canister.status != CanisterStatus::Stopped {
+            return Err(UserError::new(
+                ErrorCode::CanisterNotStopped,
+                format!("Canister {id} must be stopped before it is deleted."),
+            ));
+        }
+        self.drop_contexts(id, &UserError::not_found(id));
+        self.canisters.remove(id);
+        Ok(())
+    }
+
+    /// Whether the canister takes the ingress message: runs `canister_inspect_message` if it has
+    /// one. `Err` is the refusal to be sent.
+    pub fn inspect_message(
+        &mut self,
+        id: &Principal,
+        sender: Principal,
+        method: &str,
+        arg: &[u8],
+    ) -> Result<(), UserError> {
+        const HOOK: &str = "canister_inspect_message";
+        self.find_method(id, method)?;
+        let has_hook = self
+            .canisters
+            .get(id)
+            .and_then(|c| c.code.as_ref())
+            .is_some_and(|c| c.compiled.info.hooks.contains(HOOK));
+        if !has_hook {
+            return Ok(());
+        }
+        let mut message =
+            self.message(id, context::INSPECT, self.limits.inspect_instructions);
+        message.caller = sender;
+        message.method = method.into();
+        message.arg = arg.to_vec();
+        let ran = self.run_on(id, message, Entry::Export(HOOK));
+        if let Some(canister) = self.canisters.get_mut(id) {
+            execute::rollback(canister);
+        }
+        match ran.result {
+            Err(e) => Err(e.with_stats(ran.stats)),
+            Ok(()) if ran.message.accepted => Ok(()),
+            Ok(()) => Err(UserError::new(
+                ErrorCode::CanisterRejectedMessage,
+                format!("Error from Canister {id}: Canister rejected the message"),
+            )
+            .with_stats(ran.stats)),
+        }
+    }
+
+    /// Runs an update (or a query as an update) to completion, with all calls that it makes.
+    pub fn update(
+        &mut self,
+        id: &Principal,
+        sender: Principal,
+        method: &str,
+        arg: Vec<u8>,
+    ) -> Result<CallOutcome, UserError> {
+        self.run_update(id, sender, method, arg)
+    }
+
+    /// Runs a query or composite query; what it changes is discarded.
+    pub fn query(
+        &mut self,
+        id: &Principal,
+        sender: Principal,
+        method: &str,
+        arg: Vec<u8>,
+    ) -> Result<CallOutcome, UserError> {
+        self.run_query(id, sender, method, arg, 0, &mut Vec::new())
+    }
+
+    /// Runs heartbeats and timers that are due. Returns how many were run.
+    pub fn run_timers(&mut self) -> usize {
+        let due: Vec<(Principal, bool, bool)> = self
+            .canisters
+            .values()
+            .filter(|c| c.status == CanisterStatus::Running)
+            .filter_map(|c| {
+                let hooks = &c.code.as_ref()?.compiled.info.hooks;
+                let timer = c.global_timer != 0
+                    && c.global_timer <= self.time
+                    && hooks.contains("canister_global_timer");
+                let heartbeat = hooks.contains("canister_heartbeat");
+                (timer || heartbeat).then_some((c.id, timer, heartbeat))
+            })
+            .collect();
+        let mut count = 0;
+        for (id, timer, heartbeat) in due {
+            if heartbeat {
+                self.run_system(&id, "canister_heartbeat");
+                count += 1;
+            }
+            if timer && let Some(canister) = self.canisters.get_mut(&id) {
+                // It fires once, even if it traps.
+                canister.global_timer = 0;
+                self.run_system(&id, "canister_global_timer");
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// When the next timer is due, nanoseconds; 0 if a canister has a heartbeat.
+    pub fn next_timer(&self) -> Option<u64> {
+        self.canisters
+            .values()
+            .filter(|c| c.status == CanisterStatus::Running)
+            .filter_map(|c| {
+                let hooks = &c.code.as_ref()?.compiled.info.hooks;
+                if hooks.contains("canister_heartbeat") {
+                    return Some(0);
+                }
+                let set = c.global_timer != 0 && hooks.contains("canister_global_timer");
+                set.then_some(c.global_timer)
+            })
+            .min()
+    }
+
+    /// A canister.
+    pub fn canister(&self, id: &Principal) -> Option<&Canister> {
+        self.canisters.get(id)
+    }
+
+    /// A canister, to change its settings, chunk store and the like; call [`Core::save`] after.
+    pub fn canister_mut(&mut self, id: &Principal) -> Option<&mut Canister> {
+        self.canisters.get_mut(id)
+    }
+
+    /// Ids of all canisters, ascending.
+    pub fn canister_ids(&self) -> impl Iterator<Item = &Principal> {
+        self.canisters.keys()
+    }
+
+    /// A message for a canister that exists, with everything that follows from its kind.
+    fn message(&self, id: &Principal, bits: context::Contexts, limit: u64) -> Box<Message> {
+        let canister = self.canisters.get(id);
+        let settings = canister.map(|c| &c.settings);
+        let query = bits
+            & (context::QUERY
+                | context::COMPOSITE_QUERY
+                | context::COMPOSITE_CALLBACK
+                | context::INSPECT)
+            != 0;
+        let limits = &self.limits;
+        let stable_bytes = if query {
+            limits.stable_access_query_bytes
+        } else {
+            limits.stable_access_update_bytes
+        };
+        // The setting binds what is not somebody's answer: updates, timers, installation.
+        let limited = bits & (context::UPDATE | context::SYSTEM | context::INIT) != 0;
+        let wasm64 = canister
+            .and_then(|c| c.code.as_ref())
+            .is_some_and(|c| c.compiled.info.wasm64);
+        Box::new(Message {
+            context: bits,
+            replicated: !query,
+            canister: *id,
+            caller: Principal::management_canister(),
+            method: String::new(),
+            arg: Vec::new(),
+            reject: None,
+            deadline: 0,
+            time: self.time,
+            limit,
+            context_instructions: 0,
+            status: canister.map_or(CanisterStatus::Running, |c| c.status),
+            version: canister.map_or(0, |c| c.version),
+            controllers: settings.map(|s| s.controllers.clone()).unwrap_or_default(),
+            environment: settings
+                .map(|s| s.environment_variables.clone())
+                .unwrap_or_default(),
+            limits: limits.clone(),
+            subnet: self.subnet.clone(),
+            balance: canister.map_or(0, |c| c.cycles),
+            available: 0,
+            refunded: 0,
+            answered: false,
+            reply: Vec::new(),
+            response: None,
+            reply_limit: if query { limits.query_reply_bytes } else { limits.reply_bytes },
+            accepted: false,
+            pending: None,
+            calls: Vec::new(),
+            call_capacity: limits.queue_capacity,
+            certified_data: None,
+            certified_before: canister.map(|c| c.certified_data.clone()).unwrap_or_default(),
+            certificate: if query { self.certificate.clone() } else { None },
+            certificate_bytes: None,
+            timer: None,
+            timer_before: canister.map_or(0, |c| c.global_timer),
+            stable: Default::default(),
+            stable_page_limit: stable_bytes / limits::OS_PAGE,
+            heap_maximum: if wasm64 {
+                limits.wasm64_memory_bytes
+            } else {
+                limits.wasm32_memory_bytes
+            },
+            wasm_memory_limit: settings
+                .map(|s| s.wasm_memory_limit)
+                .filter(|l| limited && *l != 0),
+            api_calls: 0,
+            log: Vec::new(),
+            log_capacity: settings.map_or(0, |s| s.log_memory_limit),
+            log_used: 0,
+            print: self.print.clone(),
+        })
+    }
+
+    /// Runs a message, keeping nothing and undoing nothing.
+    fn run_on(&mut self, id: &Principal, message: Box<Message>, entry: Entry<'_>) -> Ran {
+        match self.canisters.get_mut(id) {
+            Some(canister) => execute::run(&self.engine, canister, message, entry),
+            None => Ran {
+                message,
+                result: Err(UserError::not_found(id)),
+                stats: ExecutionStats::default(),
+            },
+        }
+    }
+
+    /// Keeps what a message did if it ended well and `keep` is set; undoes it otherwise.
+    fn finish(
+        &mut self,
+        id: &Principal,
+        ran: Ran,
+        keep: bool,
+    ) -> (Result<(), UserError>, Box<Message>, ExecutionStats) {
+        let Ran { mut message, mut result, stats } = ran;
+        self.keep_log(id, &mut message, true);
+        let Some(canister) = self.canisters.get_mut(id) else {
+            return (result, message, stats);
+        };
+        if self.limits.fees.charge {
+            let fees = &self.limits.fees;
+            let fee = fees.update + fees.ten_instructions * u128::from(stats.instructions) / 10;
+            canister.cycles = canister.cycles.saturating_sub(fee);
+            message.balance = message.balance.saturating_sub(fee);
+        }
+        if result.is_ok() && keep {
+            let before = (
+                canister.cycles,
+                canister.version,
+                canister.certified_data.clone(),
+                canister.global_timer,
+            );
+            canister.cycles = message.balance;
+            canister.version += 1;
+            if let Some(data) = message.certified_data.take() {
+                canister.certified_data = data;
+            }
+            if let Some(timer) = message.timer {
+                canister.global_timer = timer;
+            }
+            result = self.commit(id, false, false);
+            if result.is_err()
+                && let Some(canister) = self.canisters.get_mut(id)
+            {
+                (canister.cycles, canister.version, canister.certified_data, canister.global_timer) =
+                    before;
+                execute::rollback(canister);
+            }
+        } else {
+            if result.is_ok() {
+                canister.cycles = message.balance;
+            }
+            execute::rollback(canister);
+        }
+        (result, message, stats)
+    }
+
+    /// Moves what a message printed into the canister's log. Queries only print.
+    fn keep_log(&mut self, id: &Principal, message: &mut Message, keep: bool) {
+        let Some(canister) = self.canisters.get_mut(id) else { return };
+        let capacity = canister.settings.log_memory_limit as usize;
+        for line in message.log.drain(..) {
+            if keep {
+                canister.log.push(message.time, line, capacity);
+            }
+        }
+    }
+}
+
+/// The id that a local network gives to its `n`th canister.
+pub fn canister_id(n: u64) -> Principal {
+    let mut bytes = [0; 10];
+    bytes[..8].copy_from_slice(&n.to_be_bytes());
+    bytes[8..].copy_from_slice(&[1, 1]);
+    Principal::from_slice(&bytes)
 }

@@ -18,6 +18,7 @@ use crate::executor;
 use crate::ingress::envelope::{self, EnvelopeError};
 use crate::ingress::history::{IngressEntry, IngressStatus, Offer, Reject};
 use crate::management;
+use crate::persist;
 use crate::state_tree;
 
 /// How long a synchronous call waits for the outcome before the client has to poll.
@@ -80,11 +81,17 @@ pub async fn call_sync(
         state_tree::add_request_status(&mut tree, &submitted.id, Some(entry));
     }
     let certificate = app.shared.keys.certify(tree.to_hash_tree());
-    Ok(cbor::response(StatusCode::OK, &TransportCallResponse::Replied { certificate }))
+    Ok(cbor::response(
+        StatusCode::OK,
+        &TransportCallResponse::Replied { certificate },
+    ))
 }
 
 fn non_replicated(reject: RejectResponse) -> Response {
-    cbor::response(StatusCode::OK, &TransportCallResponse::NonReplicatedRejection(reject))
+    cbor::response(
+        StatusCode::OK,
+        &TransportCallResponse::NonReplicatedRejection(reject),
+    )
 }
 
 /// A call that is on its way.
@@ -112,8 +119,14 @@ async fn submit(app: &AppState, path: &str, body: Body) -> Result<Submitted, Htt
         ));
     }
     let id = request.id;
-    let EnvelopeContent::Call { sender, canister_id, method_name, arg, ingress_expiry, .. } =
-        request.content
+    let EnvelopeContent::Call {
+        sender,
+        canister_id,
+        method_name,
+        arg,
+        ingress_expiry,
+        ..
+    } = request.content
     else {
         return Err(EnvelopeError::Kind("call").into());
     };
@@ -137,16 +150,34 @@ async fn submit(app: &AppState, path: &str, body: Body) -> Result<Submitted, Htt
     let (accept, accepted) = oneshot::channel();
     let offer = app.shared.history().offer(*id, entry);
     let finished = match offer {
-        Offer::Known(finished) => return Ok(Submitted { id, accepted, finished }),
+        Offer::Known(finished) => {
+            return Ok(Submitted {
+                id,
+                accepted,
+                finished,
+            });
+        }
         Offer::New(finished) => finished,
     };
-    let call = Call { id, sender, canister: canister_id, method: method_name, arg };
-    let queued = app.executor.queue(move |state| execute(state, call, accept));
+    let call = Call {
+        id,
+        sender,
+        canister: canister_id,
+        method: method_name,
+        arg,
+    };
+    let queued = app
+        .executor
+        .queue(move |state| execute(state, call, accept));
     if let Err(error) = queued {
         app.shared.history().withdraw(&id);
         return Err(error.into());
     }
-    Ok(Submitted { id, accepted, finished })
+    Ok(Submitted {
+        id,
+        accepted,
+        finished,
+    })
 }
 
 struct Call {
@@ -168,7 +199,9 @@ fn execute(
     let filtered = if to_management {
         management::inspect(&state.core, call.sender, &call.method, &call.arg)
     } else {
-        state.core.inspect_message(&call.canister, call.sender, &call.method, &call.arg)
+        state
+            .core
+            .inspect_message(&call.canister, call.sender, &call.method, &call.arg)
     };
     let shared = state.shared.clone();
     if let Err(refusal) = filtered {
@@ -176,16 +209,25 @@ fn execute(
         match accept.send(Err(refusal)) {
             Ok(()) => shared.history().withdraw(&call.id),
             // The client has been told to poll by now, so it gets the refusal that way.
-            Err(_) => shared.history().finish(&call.id, status, shared.clock.now()),
+            Err(_) => state.finish_call(*call.id, status),
         }
         return;
     }
     let _ = accept.send(Ok(()));
-    shared.history().processing(&call.id, shared.clock.now());
+    let entry = {
+        let mut history = shared.history();
+        history.processing(&call.id, shared.clock.now());
+        history.get(&call.id).cloned()
+    };
+    if let (Some(store), Some(entry)) = (&state.store, entry) {
+        persist::lock(store).begin(*call.id, entry);
+    }
     let result = if to_management {
         management::ingress(state, call.sender, &call.method, &call.arg)
     } else {
-        let result = state.core.update(&call.canister, call.sender, &call.method, call.arg);
+        let result = state
+            .core
+            .update(&call.canister, call.sender, &call.method, call.arg);
         shared.note_stats(call.canister, &call.method, &result);
         result.map(|outcome| outcome.reply)
     };
@@ -194,7 +236,7 @@ fn execute(
         Ok(reply) => IngressStatus::Replied(reply),
         Err(error) => rejected(&error),
     };
-    shared.history().finish(&call.id, status, shared.clock.now());
+    state.finish_call(*call.id, status);
 }
 
 fn rejected(error: &UserError) -> IngressStatus {

@@ -8,8 +8,12 @@ use serde::de::DeserializeOwned;
 /// `value` as tagged CBOR.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut serializer = serde_cbor::Serializer::new(Vec::new());
-    serializer.self_describe().expect("writing to a Vec does not fail");
-    value.serialize(&mut serializer).expect("these types have only what CBOR can express");
+    serializer
+        .self_describe()
+        .expect("writing to a Vec does not fail");
+    value
+        .serialize(&mut serializer)
+        .expect("these types have only what CBOR can express");
     serializer.into_inner()
 }
 
@@ -20,5 +24,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_cbor::Error>
 
 /// A response with a CBOR body.
 pub fn response<T: Serialize>(status: StatusCode, value: &T) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/cbor")], encode(value)).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/cbor")],
+        encode(value),
+    )
+        .into_response()
 }

@@ -42,8 +42,14 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v4/canister/{id}/call", post(call::call_sync))
         .route("/api/v2/canister/{id}/query", post(query::query))
         .route("/api/v3/canister/{id}/query", post(query::query))
-        .route("/api/v2/canister/{id}/read_state", post(read_state::canister))
-        .route("/api/v3/canister/{id}/read_state", post(read_state::canister))
+        .route(
+            "/api/v2/canister/{id}/read_state",
+            post(read_state::canister),
+        )
+        .route(
+            "/api/v3/canister/{id}/read_state",
+            post(read_state::canister),
+        )
         .route("/api/v2/subnet/{id}/read_state", post(read_state::subnet))
         .route("/api/v3/subnet/{id}/read_state", post(read_state::subnet))
         .layer(middleware::from_fn(cross_origin))
@@ -58,7 +64,10 @@ async fn cross_origin(request: Request, next: Next) -> Response {
         next.run(request).await
     };
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET, POST, HEAD, OPTIONS"),
@@ -80,7 +89,10 @@ pub struct HttpError {
 impl HttpError {
     /// With any status.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into() }
+        Self {
+            status,
+            text: text.into(),
+        }
     }
 
     /// 400.
@@ -115,19 +127,21 @@ impl From<ExecutorError> for HttpError {
 
 /// Reads a body of at most [`MAX_BODY_BYTES`].
 pub(crate) async fn read_body(body: Body) -> Result<Bytes, HttpError> {
-    axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|error| {
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            if cause.to_string().contains("length limit exceeded") {
-                return HttpError::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("the request body is larger than {MAX_BODY_BYTES} bytes"),
-                );
+    axum::body::to_bytes(body, MAX_BODY_BYTES)
+        .await
+        .map_err(|error| {
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                if cause.to_string().contains("length limit exceeded") {
+                    return HttpError::new(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        format!("the request body is larger than {MAX_BODY_BYTES} bytes"),
+                    );
+                }
+                source = cause.source();
             }
-            source = cause.source();
-        }
-        HttpError::bad_request(format!("the request body could not be read: {error}"))
-    })
+            HttpError::bad_request(format!("the request body could not be read: {error}"))
+        })
 }
 
 /// Reads the id in a path.

@@ -24,7 +24,13 @@ pub async fn query(
     let body = read_body(body).await?;
     let now = app.shared.clock.now();
     let request = envelope::open(&body, now, app.shared.keys.root_raw())?;
-    let EnvelopeContent::Query { sender, canister_id, method_name, arg, .. } = request.content
+    let EnvelopeContent::Query {
+        sender,
+        canister_id,
+        method_name,
+        arg,
+        ..
+    } = request.content
     else {
         return Err(EnvelopeError::Kind("query").into());
     };
@@ -50,12 +56,18 @@ pub async fn query(
         })
         .await?;
     let mut response = match result {
-        Ok(arg) => QueryResponse::Replied { reply: ReplyResponse { arg }, signatures: vec![] },
-        Err(error) => {
-            QueryResponse::Rejected { reject: reject_response(&error), signatures: vec![] }
-        }
+        Ok(arg) => QueryResponse::Replied {
+            reply: ReplyResponse { arg },
+            signatures: vec![],
+        },
+        Err(error) => QueryResponse::Rejected {
+            reject: reject_response(&error),
+            signatures: vec![],
+        },
     };
-    app.shared.keys.sign_query(&mut response, request.id, app.shared.clock.now());
+    app.shared
+        .keys
+        .sign_query(&mut response, request.id, app.shared.clock.now());
     Ok(cbor::response(StatusCode::OK, &response))
 }
 

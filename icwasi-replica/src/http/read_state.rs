@@ -74,8 +74,10 @@ async fn read_state(app: AppState, endpoint: Endpoint, body: Body) -> Result<Res
             "at most {MAX_PATHS} paths of at most {MAX_LABELS} labels may be read at once"
         )));
     }
-    let paths: Vec<Vec<&[u8]>> =
-        paths.iter().map(|path| path.iter().map(|label| label.as_bytes()).collect()).collect();
+    let paths: Vec<Vec<&[u8]>> = paths
+        .iter()
+        .map(|path| path.iter().map(|label| label.as_bytes()).collect())
+        .collect();
     let wanted = parse_paths(&paths, endpoint)?;
 
     let mut tree = state_tree::with_time(app.shared.clock.now());
@@ -97,7 +99,10 @@ async fn read_state(app: AppState, endpoint: Endpoint, body: Body) -> Result<Res
         state_tree::add_canister(&mut tree, id, view.as_ref());
     }
     let certificate = app.shared.keys.certify(tree.to_hash_tree());
-    Ok(cbor::response(StatusCode::OK, &ReadStateResponse { certificate }))
+    Ok(cbor::response(
+        StatusCode::OK,
+        &ReadStateResponse { certificate },
+    ))
 }
 
 /// Sorts the paths; refuses those that may not be read here.
@@ -125,8 +130,10 @@ fn parse_paths(paths: &[Vec<&[u8]>], endpoint: Endpoint) -> Result<Wanted, HttpE
                 parse_canister_path(id, rest, effective, &mut wanted)?;
             }
             _ => {
-                let shown: Vec<_> =
-                    path.iter().map(|label| String::from_utf8_lossy(label)).collect();
+                let shown: Vec<_> = path
+                    .iter()
+                    .map(|label| String::from_utf8_lossy(label))
+                    .collect();
                 return Err(HttpError::new(
                     StatusCode::NOT_FOUND,
                     format!("Invalid path requested: /{}", shown.join("/")),
@@ -207,7 +214,10 @@ fn figures(state: &executor::State) -> SubnetFigures {
     SubnetFigures {
         canisters: state.core.canister_ids().count() as u64,
         state_bytes: 0,
-        updates: state.shared.updates.load(std::sync::atomic::Ordering::Relaxed),
+        updates: state
+            .shared
+            .updates
+            .load(std::sync::atomic::Ordering::Relaxed),
     }
 }
 

@@ -22,7 +22,11 @@ pub async fn status(State(app): State<AppState>) -> Response {
         root_key: app.shared.keys.root_der(),
         replica_health_status: "healthy",
         impl_version: concat!("icwasi-replica ", env!("CARGO_PKG_VERSION")),
-        certified_height: app.shared.updates.load(std::sync::atomic::Ordering::Relaxed) + 1,
+        certified_height: app
+            .shared
+            .updates
+            .load(std::sync::atomic::Ordering::Relaxed)
+            + 1,
     };
     cbor::response(StatusCode::OK, &status)
 }

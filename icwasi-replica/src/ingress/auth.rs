@@ -9,18 +9,21 @@ pub const MAX_DELEGATIONS: usize = 20;
 pub const MAX_TARGETS: usize = 1_000;
 
 /// DER of an Ed25519 key up to the 32 key bytes (RFC 8410).
-const ED25519_PREFIX: [u8; 12] =
-    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+const ED25519_PREFIX: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
 /// `id-ecPublicKey` as a DER object identifier.
 const OID_EC: [u8; 9] = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const OID_P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const OID_SECP256K1: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 /// The IC's object identifier of canister signatures, 1.3.6.1.4.1.56387.1.2.
-const OID_CANISTER: [u8; 12] =
-    [0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x02];
+const OID_CANISTER: [u8; 12] = [
+    0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x02,
+];
 /// The IC's object identifier of COSE keys (WebAuthn), 1.3.6.1.4.1.56387.1.1.
-const OID_COSE: [u8; 12] =
-    [0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x01];
+const OID_COSE: [u8; 12] = [
+    0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x01,
+];
 
 /// Why a request is not believed to come from its sender.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -67,7 +70,9 @@ pub struct Scope {
 impl Scope {
     /// Whether a request to `canister` is allowed.
     pub fn allows(&self, canister: &Principal) -> bool {
-        self.targets.as_ref().is_none_or(|targets| targets.contains(canister))
+        self.targets
+            .as_ref()
+            .is_none_or(|targets| targets.contains(canister))
     }
 
     fn restrict(&mut self, targets: &[Principal]) {
@@ -102,10 +107,13 @@ pub fn authenticate(
     root_key: &[u8],
 ) -> Result<Scope, AuthError> {
     if sender == Principal::anonymous() {
-        let unsigned = proof.public_key.is_none()
-            && proof.signature.is_none()
-            && proof.delegations.is_empty();
-        return if unsigned { Ok(Scope::default()) } else { Err(AuthError::AnonymousSigned) };
+        let unsigned =
+            proof.public_key.is_none() && proof.signature.is_none() && proof.delegations.is_empty();
+        return if unsigned {
+            Ok(Scope::default())
+        } else {
+            Err(AuthError::AnonymousSigned)
+        };
     }
     let (Some(key), Some(signature)) = (proof.public_key, proof.signature) else {
         return Err(AuthError::Missing(sender));
@@ -128,7 +136,10 @@ fn follow(
     root_key: &[u8],
 ) -> Result<(Vec<u8>, Scope), AuthError> {
     if chain.len() > MAX_DELEGATIONS {
-        let text = format!("chain of {} delegations, at most {MAX_DELEGATIONS}", chain.len());
+        let text = format!(
+            "chain of {} delegations, at most {MAX_DELEGATIONS}",
+            chain.len()
+        );
         return Err(AuthError::Delegation(text));
     }
     let mut scope = Scope::default();
@@ -138,7 +149,10 @@ fn follow(
         let signer = seen.last().expect("it starts with one key");
         verify(signer, &delegation.signable(), &signed.signature, root_key)?;
         if delegation.expiration < now {
-            return Err(AuthError::DelegationExpired { expiration: delegation.expiration, now });
+            return Err(AuthError::DelegationExpired {
+                expiration: delegation.expiration,
+                now,
+            });
         }
         if let Some(targets) = &delegation.targets {
             if targets.len() > MAX_TARGETS {
@@ -152,7 +166,9 @@ fn follow(
             return Err(AuthError::Delegation(text));
         }
         if seen.contains(&delegation.pubkey) {
-            return Err(AuthError::Delegation("the chain contains a cycle".to_string()));
+            return Err(AuthError::Delegation(
+                "the chain contains a cycle".to_string(),
+            ));
         }
         seen.push(delegation.pubkey.clone());
     }
@@ -180,7 +196,9 @@ pub fn verify(
         return match &algorithm[OID_EC.len()..] {
             curve if curve == OID_P256 => verify_p256(der, message, signature),
             curve if curve == OID_SECP256K1 => verify_secp256k1(der, message, signature),
-            _ => Err(AuthError::Key("only the curves P-256 and secp256k1 are known".to_string())),
+            _ => Err(AuthError::Key(
+                "only the curves P-256 and secp256k1 are known".to_string(),
+            )),
         };
     }
     if algorithm.starts_with(&OID_CANISTER) {
@@ -203,12 +221,17 @@ fn algorithm_identifier(der: &[u8]) -> Option<&[u8]> {
 
 /// The content of the DER sequence at the start of `der`, with lengths below 64 KiB.
 fn der_sequence(der: &[u8]) -> Option<&[u8]> {
-    let (&0x30, rest) = der.split_first()? else { return None };
+    let (&0x30, rest) = der.split_first()? else {
+        return None;
+    };
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
         0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
-        0x82 => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), rest.get(2..)?),
+        0x82 => (
+            usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])),
+            rest.get(2..)?,
+        ),
         _ => return None,
     };
     rest.get(..length)

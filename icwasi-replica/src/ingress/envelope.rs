@@ -81,8 +81,12 @@ pub fn open(body: &[u8], now: u64, root_key: &[u8]) -> Result<Request, EnvelopeE
         return Err(EnvelopeError::Expiry { now, max, given });
     }
     let (nonce, sender_info, update) = match &content {
-        EnvelopeContent::Call { nonce, sender_info, .. } => (nonce, sender_info.is_some(), true),
-        EnvelopeContent::Query { nonce, sender_info, .. } => (nonce, sender_info.is_some(), false),
+        EnvelopeContent::Call {
+            nonce, sender_info, ..
+        } => (nonce, sender_info.is_some(), true),
+        EnvelopeContent::Query {
+            nonce, sender_info, ..
+        } => (nonce, sender_info.is_some(), false),
         EnvelopeContent::ReadState { .. } => (&None, false, false),
     };
     if let Some(nonce) = nonce
@@ -99,13 +103,26 @@ pub fn open(body: &[u8], now: u64, root_key: &[u8]) -> Result<Request, EnvelopeE
         signature: envelope.sender_sig.as_deref(),
         delegations: envelope.sender_delegation.as_deref().unwrap_or_default(),
     };
-    let scope = authenticate(*content.sender(), &id.signable(), proof, update, now, root_key)
-        .map_err(|source| EnvelopeError::Auth { id: id.to_string(), source })?;
+    let scope = authenticate(
+        *content.sender(),
+        &id.signable(),
+        proof,
+        update,
+        now,
+        root_key,
+    )
+    .map_err(|source| EnvelopeError::Auth {
+        id: id.to_string(),
+        source,
+    })?;
     if let EnvelopeContent::Call { canister_id, .. } | EnvelopeContent::Query { canister_id, .. } =
         &content
         && !scope.allows(canister_id)
     {
-        return Err(EnvelopeError::Target { id: id.to_string(), to: *canister_id });
+        return Err(EnvelopeError::Target {
+            id: id.to_string(),
+            to: *canister_id,
+        });
     }
     Ok(Request { content, id, scope })
 }

@@ -140,13 +140,18 @@ impl IngressHistory {
 
     /// Calls that are finished and still known.
     pub fn finished(&self) -> impl Iterator<Item = (&[u8; 32], &IngressEntry)> {
-        self.due.iter().filter_map(|(_, id)| self.slots.get(id).map(|slot| (id, &slot.entry)))
+        self.due
+            .iter()
+            .filter_map(|(_, id)| self.slots.get(id).map(|slot| (id, &slot.entry)))
     }
 }
 
 /// An outcome stays for five minutes, and at least as long as the request could be sent again.
 fn forget_at(entry: &IngressEntry) -> u64 {
-    entry.changed.saturating_add(KEEP_OUTCOME_NANOS).max(entry.expiry.saturating_add(1))
+    entry
+        .changed
+        .saturating_add(KEEP_OUTCOME_NANOS)
+        .max(entry.expiry.saturating_add(1))
 }
 
 #[cfg(test)]
@@ -169,11 +174,20 @@ mod tests {
     fn a_call_is_known_until_it_can_no_longer_be_sent() {
         let mut history = IngressHistory::default();
         let expiry = 2 * KEEP_OUTCOME_NANOS;
-        assert!(matches!(history.offer([1; 32], entry(expiry)), Offer::New(_)));
-        assert!(matches!(history.offer([1; 32], entry(expiry)), Offer::Known(_)));
+        assert!(matches!(
+            history.offer([1; 32], entry(expiry)),
+            Offer::New(_)
+        ));
+        assert!(matches!(
+            history.offer([1; 32], entry(expiry)),
+            Offer::Known(_)
+        ));
         history.finish(&[1; 32], IngressStatus::Replied(vec![1]), 10);
         assert!(history.prune(expiry).is_empty());
-        assert!(matches!(history.offer([1; 32], entry(expiry)), Offer::Known(_)));
+        assert!(matches!(
+            history.offer([1; 32], entry(expiry)),
+            Offer::Known(_)
+        ));
         assert_eq!(history.prune(expiry + 1), vec![[1; 32]]);
         assert!(history.get(&[1; 32]).is_none());
     }

@@ -1,7 +1,9 @@
 //! Installing code, in one message or from the chunk store.
 
-use candid::Principal;
+use candid::{CandidType, Principal};
 use ic_management_canister_types as types;
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
 use super::Call;
@@ -22,8 +24,17 @@ fn mode(mode: types::CanisterInstallMode) -> InstallMode {
     }
 }
 
+/// The argument of `install_code`; unlike the type of the library it takes the module in one piece.
+#[derive(CandidType, Deserialize)]
+pub(super) struct InstallCode {
+    mode: types::CanisterInstallMode,
+    pub(super) canister_id: Principal,
+    wasm_module: ByteBuf,
+    arg: ByteBuf,
+}
+
 impl Call<'_> {
-    pub(super) fn install(&mut self, arg: types::InstallCodeArgs) -> Result<(), UserError> {
+    pub(super) fn install(&mut self, arg: InstallCode) -> Result<(), UserError> {
         self.controlled(&arg.canister_id)?;
         self.put(&arg.canister_id, arg.mode, &arg.wasm_module, &arg.arg)
     }
@@ -35,7 +46,9 @@ impl Call<'_> {
         module: &[u8],
         arg: &[u8],
     ) -> Result<(), UserError> {
-        let result = self.core.install_code(self.sender, id, mode(how), module, arg);
+        let result = self
+            .core
+            .install_code(self.sender, id, mode(how), module, arg);
         let stats = match &result {
             Ok(stats) => Some(stats.clone()),
             Err(error) => error.stats.clone(),
@@ -82,7 +95,9 @@ impl Call<'_> {
                 canister.chunk_store.insert(hash, arg.chunk);
             })?;
         }
-        Ok(types::ChunkHash { hash: hash.to_vec() })
+        Ok(types::ChunkHash {
+            hash: hash.to_vec(),
+        })
     }
 
     pub(super) fn clear_chunks(&mut self, arg: types::CanisterIdRecord) -> Result<(), UserError> {
@@ -98,7 +113,9 @@ impl Call<'_> {
         Ok(canister
             .chunk_store
             .keys()
-            .map(|hash| types::ChunkHash { hash: hash.to_vec() })
+            .map(|hash| types::ChunkHash {
+                hash: hash.to_vec(),
+            })
             .collect())
     }
 
@@ -149,6 +166,10 @@ impl Call<'_> {
 
     /// The canister `id`, if the sender controls it or is it.
     fn controlled_or_self(&self, id: &Principal) -> Result<&crate::core::Canister, UserError> {
-        if self.sender == *id { self.canister(id) } else { self.controlled(id) }
+        if self.sender == *id {
+            self.canister(id)
+        } else {
+            self.controlled(id)
+        }
     }
 }

@@ -3,7 +3,7 @@
 use candid::{Nat, Principal};
 use ic_management_canister_types as types;
 
-use super::{Call, Via};
+use super::{Call, Via, persist};
 use crate::core::{Change, ChangeDetails, ErrorCode, Settings, UserError};
 
 /// What a canister gets when no amount is given: 100 T cycles.
@@ -66,7 +66,9 @@ impl Call<'_> {
             if !opaque {
                 return Err(UserError::new(
                     ErrorCode::CanisterNotHostedBySubnet,
-                    format!("The specified canister_id {id} is not a canister id: ten bytes that end in 01 01"),
+                    format!(
+                        "The specified canister_id {id} is not a canister id: ten bytes that end in 01 01"
+                    ),
                 ));
             }
             if self.core.canister(&id).is_some() {
@@ -80,7 +82,8 @@ impl Call<'_> {
         if let Some(settings) = settings {
             self.apply_settings(&mut all, settings)?;
         }
-        self.core.create_canister(self.sender, specified, all, cycles)
+        self.core
+            .create_canister(self.sender, specified, all, cycles)
     }
 
     pub(super) fn top_up(
@@ -126,7 +129,13 @@ impl Call<'_> {
                 format!("Canister {} cannot delete itself.", arg.canister_id),
             ));
         }
-        self.core.delete_canister(&arg.canister_id)
+        self.core.delete_canister(&arg.canister_id)?;
+        match &self.management.store {
+            Some(store) => persist::lock(store)
+                .delete(&arg.canister_id)
+                .map_err(|error| super::disk_error(&error)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn update_settings(
@@ -149,7 +158,9 @@ impl Call<'_> {
                 });
             }
             canister.settings = settings;
-            canister.log.shrink(usize::try_from(log_limit).unwrap_or(usize::MAX));
+            canister
+                .log
+                .shrink(usize::try_from(log_limit).unwrap_or(usize::MAX));
         })
     }
 }

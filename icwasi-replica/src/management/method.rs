@@ -116,6 +116,9 @@ mod tests {
         for name in REFUSED {
             assert!(Method::parse(name).is_none(), "{name}");
         }
-        assert_eq!(Method::parse("install_code").map(Method::name), Some("install_code"));
+        assert_eq!(
+            Method::parse("install_code").map(Method::name),
+            Some("install_code")
+        );
     }
 }

@@ -22,21 +22,25 @@ use crate::core::{
     UserError,
 };
 use crate::executor::State;
+use crate::persist::{self, SharedStore};
 
 pub use method::{Ingress, Method, Via};
 
 /// What the management canister keeps besides the canisters.
 pub struct Management {
     rng: ChaCha20Rng,
+    /// Where it is told that a canister is gone.
+    store: Option<SharedStore>,
     /// What the last installation consumed, and in which canister.
     installed: Option<(Principal, ExecutionStats)>,
 }
 
 impl Management {
-    /// Without snapshots; `raw_rand` follows from `seed`.
-    pub fn new(seed: [u8; 32]) -> Self {
+    /// `raw_rand` follows from `seed`.
+    pub fn new(seed: [u8; 32], store: Option<SharedStore>) -> Self {
         Self {
             rng: ChaCha20Rng::from_seed(seed),
+            store,
             installed: None,
         }
     }
@@ -74,12 +78,23 @@ impl ManagementHandler for Hook {
         cycles: u128,
     ) -> ManagementReply {
         let mut management = self.management.lock().unwrap_or_else(|e| e.into_inner());
-        let mut call =
-            Call { core, management: &mut management, via: Via::Canister, sender, cycles };
+        let mut call = Call {
+            core,
+            management: &mut management,
+            via: Via::Canister,
+            sender,
+            cycles,
+        };
         match call.dispatch(method, arg) {
-            Ok(reply) => ManagementReply { result: Ok(reply), refund: call.cycles },
+            Ok(reply) => ManagementReply {
+                result: Ok(reply),
+                refund: call.cycles,
+            },
             // A rejected call gives everything back.
-            Err(error) => ManagementReply { result: Err(error), refund: cycles },
+            Err(error) => ManagementReply {
+                result: Err(error),
+                refund: cycles,
+            },
         }
     }
 }
@@ -113,11 +128,19 @@ fn outside(
 ) -> Result<Vec<u8>, UserError> {
     let management = state.management.clone();
     let mut management = management.lock().unwrap_or_else(|e| e.into_inner());
-    let mut call =
-        Call { core: &mut state.core, management: &mut management, via, sender, cycles: 0 };
+    let mut call = Call {
+        core: &mut state.core,
+        management: &mut management,
+        via,
+        sender,
+        cycles: 0,
+    };
     let result = call.dispatch(method, arg);
     if let Some((canister, stats)) = management.installed.take() {
-        let outcome = Ok(CallOutcome { reply: Vec::new(), stats });
+        let outcome = Ok(CallOutcome {
+            reply: Vec::new(),
+            stats,
+        });
         state.shared.note_stats(canister, method, &outcome);
     }
     result
@@ -125,19 +148,17 @@ fn outside(
 
 /// Whether an ingress message to the management canister is let in. What is refused here leaves
 /// no trace.
-pub fn inspect(
-    core: &Core,
-    sender: Principal,
-    method: &str,
-    arg: &[u8],
-) -> Result<(), UserError> {
+pub fn inspect(core: &Core, sender: Principal, method: &str, arg: &[u8]) -> Result<(), UserError> {
     let method = known(method)?;
     match method.ingress() {
         Ingress::Everybody | Ingress::Checked => Ok(()),
         Ingress::Never => Err(UserError::new(
             ErrorCode::CanisterRejectedMessage,
             if method.is_query() {
-                format!("{} can be called as a query or by a canister only", method.name())
+                format!(
+                    "{} can be called as a query or by a canister only",
+                    method.name()
+                )
             } else {
                 format!("{} can be called by a canister only", method.name())
             },
@@ -145,7 +166,9 @@ pub fn inspect(
         Ingress::Controllers => {
             let id = target(method, arg).map_err(payload_error)?;
             let Some(id) = id else { return Ok(()) };
-            let canister = core.canister(&id).ok_or_else(|| UserError::not_found(&id))?;
+            let canister = core
+                .canister(&id)
+                .ok_or_else(|| UserError::not_found(&id))?;
             must_control(canister, sender)
         }
     }
@@ -166,16 +189,25 @@ pub fn check_effective_id(method: &str, arg: &[u8], effective: Principal) -> Res
     }
 }
 
+#[derive(CandidType, serde::Deserialize)]
+struct ChunkedTarget {
+    target_canister: Principal,
+    #[serde(rename = "arg")]
+    _arg: serde_bytes::ByteBuf,
+}
+
 /// The canister that a call is about.
 fn target(method: Method, arg: &[u8]) -> Result<Option<Principal>, String> {
     match method {
         Method::CreateCanister | Method::ProvisionalCreateCanister | Method::RawRand => Ok(None),
+        // Blobs are named here so that they are taken in one piece; to skip them costs time and
+        // quota for every byte.
         Method::InstallChunkedCode => {
-            #[derive(CandidType, serde::Deserialize)]
-            struct Target {
-                target_canister: Principal,
-            }
-            decode_raw::<Target>(arg).map(|arg| Some(arg.target_canister))
+            decode_raw::<ChunkedTarget>(arg).map(|arg| Some(arg.target_canister))
+        }
+        Method::InstallCode => decode_raw::<code::InstallCode>(arg).map(|arg| Some(arg.canister_id)),
+        Method::UploadChunk => {
+            decode_raw::<types::UploadChunkArgs>(arg).map(|arg| Some(arg.canister_id))
         }
         _ => decode_raw::<types::CanisterIdRecord>(arg).map(|arg| Some(arg.canister_id)),
     }
@@ -202,7 +234,12 @@ fn must_control(canister: &Canister, sender: Principal) -> Result<(), UserError>
     if canister.is_controller(&sender) {
         return Ok(());
     }
-    let list: Vec<String> = canister.settings.controllers.iter().map(|c| c.to_string()).collect();
+    let list: Vec<String> = canister
+        .settings
+        .controllers
+        .iter()
+        .map(|c| c.to_string())
+        .collect();
     Err(UserError::new(
         ErrorCode::CanisterInvalidController,
         format!(
@@ -215,6 +252,13 @@ fn must_control(canister: &Canister, sender: Principal) -> Result<(), UserError>
     ))
 }
 
+fn disk_error(error: &std::io::Error) -> UserError {
+    UserError::new(
+        ErrorCode::CanisterWasmEngineError,
+        format!("the state directory could not be written: {error}"),
+    )
+}
+
 fn payload_error(text: String) -> UserError {
     UserError::new(
         ErrorCode::InvalidManagementPayload,
@@ -225,7 +269,9 @@ fn payload_error(text: String) -> UserError {
 /// Decodes the one argument, with a bound on the work that a small hostile argument can cause.
 fn decode_raw<T: DeserializeOwned + CandidType>(arg: &[u8]) -> Result<T, String> {
     let mut config = candid::DecoderConfig::new();
-    config.set_skipping_quota(10_000).set_full_error_message(false);
+    config
+        .set_skipping_quota(10_000)
+        .set_full_error_message(false);
     candid::utils::decode_args_with_config::<(T,)>(arg, &config)
         .map(|(value,)| value)
         .map_err(|error| format!("{error:#}"))
@@ -237,7 +283,10 @@ fn decode<T: DeserializeOwned + CandidType>(arg: &[u8]) -> Result<T, UserError> 
 
 fn encode<T: ArgumentEncoder>(value: T) -> Result<Vec<u8>, UserError> {
     candid::utils::encode_args(value).map_err(|error| {
-        UserError::new(ErrorCode::CanisterContractViolation, format!("candid: {error}"))
+        UserError::new(
+            ErrorCode::CanisterContractViolation,
+            format!("candid: {error}"),
+        )
     })
 }
 
@@ -281,7 +330,9 @@ impl Call<'_> {
 
     /// The canister `id`, if it exists.
     fn canister(&self, id: &Principal) -> Result<&Canister, UserError> {
-        self.core.canister(id).ok_or_else(|| UserError::not_found(id))
+        self.core
+            .canister(id)
+            .ok_or_else(|| UserError::not_found(id))
     }
 
     /// The canister `id`, if the sender controls it.
@@ -293,21 +344,20 @@ impl Call<'_> {
 
     /// Writes a change of a canister's public fields to disk.
     fn save(&mut self, id: &Principal) -> Result<(), UserError> {
-        self.core.save(id).map_err(|error| {
-            UserError::new(
-                ErrorCode::CanisterWasmEngineError,
-                format!("the state directory could not be written: {error}"),
-            )
-        })
+        self.core.save(id)
     }
 
-    /// Applies `change` to a canister and saves it; takes it back if that fails.
+    /// Applies `change` to a canister and saves it. If that fails the change stands in memory, and
+    /// the caller is told.
     fn change(
         &mut self,
         id: &Principal,
         change: impl FnOnce(&mut Canister),
     ) -> Result<(), UserError> {
-        let canister = self.core.canister_mut(id).ok_or_else(|| UserError::not_found(id))?;
+        let canister = self
+            .core
+            .canister_mut(id)
+            .ok_or_else(|| UserError::not_found(id))?;
         change(canister);
         self.save(id)
     }

@@ -21,16 +21,22 @@ fn invalid(text: String) -> UserError {
 fn bounded(value: &Nat, max: u128, what: &str) -> Result<u64, UserError> {
     let number = to_u128(value, what)?;
     if number > max {
-        return Err(invalid(format!("{what} must be at most {max}, {number} was given")));
+        return Err(invalid(format!(
+            "{what} must be at most {max}, {number} was given"
+        )));
     }
     u64::try_from(number).map_err(|_| invalid(format!("{what} must be below 2^64")))
 }
 
-fn visibility(viewers: Option<Vec<candid::Principal>>, public: bool) -> Result<Visibility, UserError> {
+fn visibility(
+    viewers: Option<Vec<candid::Principal>>,
+    public: bool,
+) -> Result<Visibility, UserError> {
     match viewers {
-        Some(list) if list.len() > MAX_VIEWERS => {
-            Err(invalid(format!("{} allowed viewers given, at most {MAX_VIEWERS}", list.len())))
-        }
+        Some(list) if list.len() > MAX_VIEWERS => Err(invalid(format!(
+            "{} allowed viewers given, at most {MAX_VIEWERS}",
+            list.len()
+        ))),
         Some(list) => Ok(Visibility::AllowedViewers(list)),
         None if public => Ok(Visibility::Public),
         None => Ok(Visibility::Controllers),
@@ -100,8 +106,7 @@ impl Call<'_> {
             };
         }
         if let Some(list) = new.environment_variables {
-            held.environment_variables =
-                environment(list, limits.env_vars, limits.env_var_bytes)?;
+            held.environment_variables = environment(list, limits.env_vars, limits.env_var_bytes)?;
         }
         Ok(())
     }
@@ -113,7 +118,10 @@ fn environment(
     longest: usize,
 ) -> Result<BTreeMap<String, String>, UserError> {
     if list.len() > most {
-        return Err(invalid(format!("{} environment variables given, at most {most}", list.len())));
+        return Err(invalid(format!(
+            "{} environment variables given, at most {most}",
+            list.len()
+        )));
     }
     let mut map = BTreeMap::new();
     for variable in list {
@@ -123,7 +131,10 @@ fn environment(
             )));
         }
         if let Some(_held) = map.insert(variable.name.clone(), variable.value) {
-            return Err(invalid(format!("environment variable {} given twice", variable.name)));
+            return Err(invalid(format!(
+                "environment variable {} given twice",
+                variable.name
+            )));
         }
     }
     Ok(map)

@@ -77,7 +77,10 @@ impl Call<'_> {
         arg: types::CanisterInfoArgs,
     ) -> Result<types::CanisterInfoResult, UserError> {
         let canister = self.canister(&arg.canister_id)?;
-        let wanted = arg.num_requested_changes.unwrap_or(0).min(MAX_CHANGES as u64) as usize;
+        let wanted = arg
+            .num_requested_changes
+            .unwrap_or(0)
+            .min(MAX_CHANGES as u64) as usize;
         let from = canister.history.len().saturating_sub(wanted);
         let exists = |id: &Principal| self.core.canister(id).is_some();
         Ok(types::CanisterInfoResult {
@@ -96,16 +99,24 @@ impl Call<'_> {
         arg: types::CanisterMetadataArgs,
     ) -> Result<types::CanisterMetadataResult, UserError> {
         let canister = self.canister(&arg.canister_id)?;
-        let section = canister.metadata().and_then(|all| all.get(&arg.name)).ok_or_else(|| {
-            UserError::new(
-                ErrorCode::CanisterRejectedMessage,
-                format!("Canister {} has no metadata section {:.100}", arg.canister_id, arg.name),
-            )
-        })?;
+        let section = canister
+            .metadata()
+            .and_then(|all| all.get(&arg.name))
+            .ok_or_else(|| {
+                UserError::new(
+                    ErrorCode::CanisterRejectedMessage,
+                    format!(
+                        "Canister {} has no metadata section {:.100}",
+                        arg.canister_id, arg.name
+                    ),
+                )
+            })?;
         if !section.public {
             must_control(canister, self.sender)?;
         }
-        Ok(types::CanisterMetadataResult { value: section.content.clone() })
+        Ok(types::CanisterMetadataResult {
+            value: section.content.clone(),
+        })
     }
 
     pub(super) fn logs(
@@ -116,7 +127,10 @@ impl Call<'_> {
         if !visible(&canister.settings.log_visibility, canister, &self.sender) {
             return Err(UserError::new(
                 ErrorCode::CanisterRejectedMessage,
-                format!("Caller {} is not allowed to access canister logs", self.sender),
+                format!(
+                    "Caller {} is not allowed to access canister logs",
+                    self.sender
+                ),
             ));
         }
         if self.via == Via::Ingress {
@@ -152,14 +166,18 @@ impl Call<'_> {
 fn memory(canister: &Canister, snapshots: u64) -> types::MemoryMetrics {
     let sections: usize = canister
         .metadata()
-        .map(|all| all.iter().map(|(name, section)| name.len() + section.content.len()).sum())
+        .map(|all| {
+            all.iter()
+                .map(|(name, section)| name.len() + section.content.len())
+                .sum()
+        })
         .unwrap_or(0);
     let chunks: usize = canister.chunk_store.values().map(Vec::len).sum();
     types::MemoryMetrics {
         wasm_memory_size: Nat::from(canister.heap_bytes()),
         stable_memory_size: Nat::from(canister.stable_bytes()),
         global_memory_size: Nat::from(canister.globals().len() * 8),
-        wasm_binary_size: Nat::from(canister.module().map_or(0, <[u8]>::len)),
+        wasm_binary_size: Nat::from(canister.module().map_or(0, |module| module.len())),
         custom_sections_size: Nat::from(sections),
         canister_history_size: Nat::from(canister.history.len() * CHANGE_BYTES),
         wasm_chunk_store_size: Nat::from(chunks),
@@ -178,7 +196,9 @@ fn change_to_candid(
             canister_version: None,
         })
     } else {
-        types::ChangeOrigin::FromUser(types::FromUserRecord { user_id: change.origin })
+        types::ChangeOrigin::FromUser(types::FromUserRecord {
+            user_id: change.origin,
+        })
     };
     let details = match &change.details {
         ChangeDetails::Creation(controllers) => {

@@ -1,15 +1,18 @@
 //! What the HTTP tests share: a replica, agents, a small canister.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use candid::Principal;
-use ic_agent::Agent;
+use candid::{CandidType, Principal};
+use ic_agent::agent::{Envelope, EnvelopeContent};
 use ic_agent::identity::{AnonymousIdentity, BasicIdentity, Identity};
+use ic_agent::{Agent, AgentError};
 use ic_utils::interfaces::ManagementCanister;
 use icwasi_replica::{Replica, ReplicaOptions};
 
 /// A replica in this process, without a state directory.
 pub async fn replica() -> Replica {
-    Replica::start(ReplicaOptions::default()).await.expect("a free port on loopback exists")
+    Replica::start(ReplicaOptions::default())
+        .await
+        .expect("a free port on loopback exists")
 }
 
 /// An Ed25519 identity that depends on `n` alone.
@@ -24,7 +27,10 @@ pub async fn agent(url: &str, identity: impl Identity + 'static) -> Agent {
         .with_identity(identity)
         .build()
         .expect("the URL of a replica is valid");
-    agent.fetch_root_key().await.expect("the replica tells its root key");
+    agent
+        .fetch_root_key()
+        .await
+        .expect("the replica tells its root key");
     agent
 }
 
@@ -91,7 +97,10 @@ pub const COUNTER: &str = r#"(module
 
 /// Adds custom sections `icp:public note` and `icp:private secret` to a module.
 pub fn with_metadata(mut wasm: Vec<u8>) -> Vec<u8> {
-    for (name, content) in [("icp:public note", "hello"), ("icp:private secret", "hidden")] {
+    for (name, content) in [
+        ("icp:public note", "hello"),
+        ("icp:private secret", "hidden"),
+    ] {
         wasm.extend(custom_section(name, content.as_bytes()));
     }
     wasm
@@ -131,14 +140,97 @@ pub async fn install(agent: &Agent, wasm: &[u8]) -> Principal {
     id
 }
 
+/// Calls a method of the management canister for the canister `id`.
+pub async fn manage(
+    agent: &Agent,
+    id: Principal,
+    method: &str,
+    arg: &impl CandidType,
+) -> Result<Vec<u8>, AgentError> {
+    agent
+        .update(&Principal::management_canister(), method)
+        .with_effective_canister_id(id)
+        .with_arg(candid::encode_one(arg).expect("the types are candid's"))
+        .call_and_wait()
+        .await
+}
+
 /// `inc`, as a number.
 pub async fn inc(agent: &Agent, id: Principal) -> u32 {
-    let reply = agent.update(&id, "inc").with_arg([]).call_and_wait().await.expect("inc replies");
+    let reply = agent
+        .update(&id, "inc")
+        .with_arg([])
+        .call_and_wait()
+        .await
+        .expect("inc replies");
     u32::from_le_bytes(reply.try_into().expect("inc replies four bytes"))
 }
 
 /// `get`, as a number.
 pub async fn get(agent: &Agent, id: Principal) -> u32 {
-    let reply = agent.query(&id, "get").with_arg([]).call().await.expect("get replies");
+    let reply = agent
+        .query(&id, "get")
+        .with_arg([])
+        .call()
+        .await
+        .expect("get replies");
     u32::from_le_bytes(reply.try_into().expect("get replies four bytes"))
+}
+
+/// Now, plus `seconds` (which may be negative), as the interface wants it.
+pub fn expiry(seconds: i64) -> u64 {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("the clock is set")
+        .as_nanos() as u64;
+    now.saturating_add_signed(seconds * 1_000_000_000)
+}
+
+/// An update call that is valid for two minutes.
+pub fn call(sender: Principal, canister_id: Principal, method: &str) -> EnvelopeContent {
+    EnvelopeContent::Call {
+        nonce: Some(b"nonce".to_vec()),
+        ingress_expiry: expiry(120),
+        sender,
+        canister_id,
+        method_name: method.to_string(),
+        arg: vec![],
+        sender_info: None,
+    }
+}
+
+/// The content as `identity` signs it.
+pub fn sign(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'static> {
+    let signature = identity.sign(&content).expect("the identity signs");
+    Envelope {
+        content: std::borrow::Cow::Owned(content),
+        sender_pubkey: signature.public_key,
+        sender_sig: signature.signature,
+        sender_delegation: signature.delegations,
+    }
+}
+
+/// Posts bytes; the status and the body.
+pub async fn post(url: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let host = url.strip_prefix("http://").expect("replicas speak http");
+    let mut stream = tokio::net::TcpStream::connect(host).await.expect("the replica listens");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/cbor\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("the head is taken");
+    // The replica may answer and close before it has read a body that it does not want.
+    let _ = stream.write_all(body).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("an HTTP answer") + 4;
+    let status = std::str::from_utf8(&answer[9..12]).expect("ASCII").parse().expect("a number");
+    (status, answer.split_off(end))
+}
+
+/// Posts an update call.
+pub async fn post_call(url: &str, id: Principal, envelope: &Envelope<'_>) -> (u16, Vec<u8>) {
+    post(url, &format!("/api/v4/canister/{id}/call"), &envelope.encode_bytes()).await
 }

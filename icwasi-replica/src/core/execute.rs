@@ -1,0 +1,332 @@
+//! Runs one message in one canister, and keeps or undoes what it did.
+
+use std::io;
+
+use candid::Principal;
+use ic_error_types::ErrorCode;
+use wasmtime::{Global, Instance, Ref, Store, Table, Trap, Val};
+
+use super::canister::{Canister, Code, GlobalValue};
+use super::engine::WasmEngine;
+use super::heap::{Heap, with_heap};
+use super::instrument::{COUNTER, EXHAUSTED, GLOBAL, MEMORY, TABLE};
+use super::limits::WASM_PAGE;
+use super::system_api::{Host, HostTrap, Message, WasmClosure, global_export};
+use super::types::{ExecutionStats, UserError};
+
+/// An instance on a canister's heap.
+pub struct Live {
+    store: Store<Host>,
+    instance: Instance,
+    counter: Global,
+    exhausted: Global,
+    globals: Vec<Global>,
+    table: Option<Table>,
+}
+
+/// What a message begins with.
+pub enum Entry<'a> {
+    /// An exported function.
+    Export(&'a str),
+    /// A function of the table.
+    Closure(WasmClosure),
+}
+
+/// A message that has run; nothing is kept or undone yet.
+pub struct Ran {
+    /// What it did.
+    pub message: Box<Message>,
+    /// How it ended.
+    pub result: Result<(), UserError>,
+    /// What it consumed.
+    pub stats: ExecutionStats,
+}
+
+fn engine_error(id: &Principal, why: impl std::fmt::Display) -> UserError {
+    UserError::new(
+        ErrorCode::CanisterWasmEngineError,
+        format!("Error from Canister {id}: Canister encountered a Wasm engine error: {why}"),
+    )
+}
+
+impl Live {
+    /// Makes an instance on `heap`. `globals`: values to be set, none for initial ones.
+    pub fn new(
+        engine: &WasmEngine,
+        code: &Code,
+        heap: Option<&Heap>,
+        globals: &[GlobalValue],
+    ) -> wasmtime::Result<Live> {
+        let mut store = Store::new(engine.engine(), Host::default());
+        store.limiter(|host| host);
+        let pre = &code.compiled.pre;
+        let instance = match heap {
+            Some(heap) => {
+                let fault = heap.fault_handler();
+                // SAFETY: the handler is async-signal-safe: it touches atomics, copies memory and
+                // calls mprotect. `info` is the kernel's and valid during the call.
+                unsafe {
+                    use wasmtime::unix::StoreExt;
+                    store.set_signal_handler(move |_, info, _| {
+                        fault((*info).si_addr() as usize)
+                    });
+                }
+                with_heap(heap, || pre.instantiate(&mut store))?
+            }
+            None => pre.instantiate(&mut store)?,
+        };
+        let missing = || wasmtime::Error::msg("an export of the instrumentation is missing");
+        let counter =
+            global_export(instance.get_export(&mut store, COUNTER)).ok_or_else(missing)?;
+        let exhausted =
+            global_export(instance.get_export(&mut store, EXHAUSTED)).ok_or_else(missing)?;
+        let mut handles = Vec::new();
+        for index in &code.compiled.mutable_globals {
+            let name = format!("{GLOBAL}{index}");
+            handles
+                .push(global_export(instance.get_export(&mut store, &name)).ok_or_else(missing)?);
+        }
+        let memory = instance.get_memory(&mut store, MEMORY);
+        let table = instance.get_table(&mut store, TABLE);
+        store.data_mut().counter = Some(counter);
+        store.data_mut().memory = memory;
+        let mut live = Live { store, instance, counter, exhausted, globals: handles, table };
+        if !globals.is_empty() {
+            live.set_globals(globals)?;
+        }
+        Ok(live)
+    }
+
+    /// Values of mutable globals.
+    pub fn globals(&mut self) -> Vec<GlobalValue> {
+        let store = &mut self.store;
+        self.globals
+            .iter()
+            .map(|g| match g.get(&mut *store) {
+                Val::I32(v) => GlobalValue::I32(v),
+                Val::I64(v) => GlobalValue::I64(v),
+                Val::F32(v) => GlobalValue::F32(v),
+                Val::F64(v) => GlobalValue::F64(v),
+                Val::V128(v) => GlobalValue::V128(v.as_u128()),
+                _ => unreachable!("validation refuses globals of other types"),
+            })
+            .collect()
+    }
+
+    fn set_globals(&mut self, values: &[GlobalValue]) -> wasmtime::Result<()> {
+        if values.len() != self.globals.len() {
+            return Err(wasmtime::Error::msg("the number of globals differs from the module's"));
+        }
+        for (global, value) in self.globals.iter().zip(values) {
+            let value = match *value {
+                GlobalValue::I32(v) => Val::I32(v),
+                GlobalValue::I64(v) => Val::I64(v),
+                GlobalValue::F32(v) => Val::F32(v),
+                GlobalValue::F64(v) => Val::F64(v),
+                GlobalValue::V128(v) => Val::V128(v.into()),
+            };
+            global.set(&mut self.store, value)?;
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, entry: &Entry<'_>, wasm64: bool) -> wasmtime::Result<()> {
+        match entry {
+            Entry::Export(name) => {
+                let f = self.instance.get_typed_func::<(), ()>(&mut self.store, name)?;
+                f.call(&mut self.store, ())
+            }
+            Entry::Closure(closure) => {
+                let table = self.table.ok_or(HostTrap::Trapped("table out of bounds"))?;
+                let f = match table.get(&mut self.store, closure.function) {
+                    Some(Ref::Func(Some(f))) => f,
+                    Some(_) => {
+                        return Err(HostTrap::Trapped("calling null function").into());
+                    }
+                    None => return Err(HostTrap::Trapped("table out of bounds").into()),
+                };
+                if wasm64 {
+                    let f = f.typed::<i64, ()>(&self.store).map_err(|_| bad_signature())?;
+                    f.call(&mut self.store, closure.env as i64)
+                } else {
+                    let f = f.typed::<i32, ()>(&self.store).map_err(|_| bad_signature())?;
+                    f.call(&mut self.store, closure.env as u32 as i32)
+                }
+            }
+        }
+    }
+}
+
+fn bad_signature() -> HostTrap {
+    HostTrap::Contract("function invoked with a wrong signature".into())
+}
+
+/// Runs `message` from `entry`. Neither commits nor rolls back.
+pub fn run(
+    engine: &WasmEngine,
+    canister: &mut Canister,
+    mut message: Box<Message>,
+    entry: Entry<'_>,
+) -> Ran {
+    let mut stats = ExecutionStats { messages: 1, ..ExecutionStats::default() };
+    let Some(code) = canister.code.clone() else {
+        let error = UserError::new(
+            ErrorCode::CanisterWasmModuleNotFound,
+            format!(
+                "Error from Canister {}: Attempted to execute a message, but the canister \
+                 contains no Wasm module",
+                canister.id
+            ),
+        );
+        return Ran { message, result: Err(error), stats };
+    };
+    if canister.live.is_none() {
+        match Live::new(engine, &code, canister.heap.as_ref(), &canister.globals) {
+            Ok(live) => canister.live = Some(live),
+            Err(e) => {
+                let result = Err(engine_error(&canister.id, format!("{e:#}")));
+                return Ran { message, result, stats };
+            }
+        }
+    }
+    let live = canister.live.as_mut().expect("just made");
+    let limit = message.limit;
+    message.stable = std::mem::take(&mut canister.stable);
+    live.store.data_mut().message = Some(message);
+    let set = live
+        .counter
+        .set(&mut live.store, Val::I64(limit as i64))
+        .and_then(|()| live.exhausted.set(&mut live.store, Val::I32(0)));
+    let outcome = set.and_then(|()| live.call(&entry, code.compiled.info.wasm64));
+    let left = match live.counter.get(&mut live.store) {
+        Val::I64(left) => left.max(0) as u64,
+        _ => 0,
+    };
+    let exhausted = matches!(live.exhausted.get(&mut live.store), Val::I32(1));
+    let mut message = live.store.data_mut().message.take().expect("put there above");
+    canister.stable = std::mem::take(&mut message.stable);
+    let result = outcome.map_err(|e| explain(&canister.id, &e, exhausted, limit));
+    stats.instructions = limit.saturating_sub(left);
+    stats.heap_pages = canister.heap_bytes() / WASM_PAGE;
+    stats.stable_pages = canister.stable.pages();
+    stats.stable_dirty_os_pages = canister.stable.dirty();
+    stats.stable_accessed_os_pages = canister.stable.accessed();
+    stats.heap_dirty_bytes = canister.heap.as_ref().map_or(0, Heap::touched_bytes);
+    stats.system_api_calls = message.api_calls;
+    if let Err(e) = &result {
+        let text = format!("[TRAP]: {}", trap_text(e));
+        message.log.push(text.into_bytes());
+    }
+    Ran { message, result, stats }
+}
+
+/// The part of an error's text that goes into the canister's log.
+fn trap_text(e: &UserError) -> &str {
+    e.message.split_once(": ").map_or(&e.message, |(_, rest)| rest)
+}
+
+/// Turns what wasmtime reports into the IC's error.
+fn explain(id: &Principal, e: &wasmtime::Error, exhausted: bool, limit: u64) -> UserError {
+    let (code, text) = if let Some(trap) = e.downcast_ref::<HostTrap>() {
+        match trap {
+            HostTrap::OutOfInstructions => out_of_instructions(limit),
+            HostTrap::Contract(why) => (
+                ErrorCode::CanisterContractViolation,
+                format!("Canister violated contract: {why}"),
+            ),
+            HostTrap::CalledTrap(text) => (
+                ErrorCode::CanisterCalledTrap,
+                format!("Canister called `ic0.trap` with message: '{text}'"),
+            ),
+            HostTrap::Trapped(why) => {
+                (ErrorCode::CanisterTrapped, format!("Canister trapped: {why}"))
+            }
+            HostTrap::AccessLimit(why) => (
+                ErrorCode::CanisterMemoryAccessLimitExceeded,
+                format!("Canister exceeded memory access limits: {why}"),
+            ),
+            HostTrap::WasmMemoryLimit { bytes, limit } => (
+                ErrorCode::CanisterWasmMemoryLimitExceeded,
+                format!(
+                    "Canister exceeded its current Wasm memory limit of {limit} bytes. The peak \
+                     Wasm memory usage was {bytes} bytes. If the canister reaches 4GiB, then it \
+                     may stop functioning and may become unrecoverable."
+                ),
+            ),
+            HostTrap::OutOfCycles(why) => (ErrorCode::CanisterOutOfCycles, why.clone()),
+        }
+    } else if let Some(trap) = e.downcast_ref::<Trap>() {
+        match trap {
+            Trap::UnreachableCodeReached if exhausted => out_of_instructions(limit),
+            trap => (
+                ErrorCode::CanisterTrapped,
+                format!("Canister trapped: {}", trap_name(trap)),
+            ),
+        }
+    } else {
+        return engine_error(id, format!("{e:#}"));
+    };
+    let mut message = format!("Error from Canister {id}: {text}");
+    if let Some(backtrace) = e.downcast_ref::<wasmtime::WasmBacktrace>() {
+        let names: Vec<_> = backtrace.frames().iter().filter_map(|f| f.func_name()).collect();
+        if !names.is_empty() {
+            message.push_str("\nCanister Backtrace:\n");
+            message.push_str(&names.join("\n"));
+        }
+    }
+    UserError::new(code, message)
+}
+
+fn out_of_instructions(limit: u64) -> (ErrorCode, String) {
+    (
+        ErrorCode::CanisterInstructionLimitExceeded,
+        format!(
+            "Canister exceeded the limit of {limit} instructions for single message execution."
+        ),
+    )
+}
+
+fn trap_name(trap: &Trap) -> &'static str {
+    match trap {
+        Trap::StackOverflow => "stack overflow",
+        Trap::MemoryOutOfBounds => "heap out of bounds",
+        Trap::HeapMisaligned => "heap misaligned",
+        Trap::TableOutOfBounds => "table out of bounds",
+        Trap::IndirectCallToNull => "indirect call to a null table entry",
+        Trap::BadSignature => "indirect call signature mismatch",
+        Trap::IntegerOverflow => "integer overflow",
+        Trap::IntegerDivisionByZero => "integer divide by 0",
+        Trap::BadConversionToInteger => "bad conversion to integer",
+        Trap::UnreachableCodeReached => "unreachable",
+        _ => "trap",
+    }
+}
+
+/// Undoes everything since the last commit.
+pub fn rollback(canister: &mut Canister) {
+    canister.stable.rollback();
+    let shrunk = canister.heap.as_ref().is_some_and(Heap::rollback);
+    let single_use = canister.code.as_ref().is_some_and(|c| c.compiled.single_use);
+    if shrunk || single_use {
+        canister.live = None;
+    } else if let Some(live) = &mut canister.live
+        && live.set_globals(&canister.globals).is_err()
+    {
+        canister.live = None;
+    }
+}
+
+/// Keeps everything, in memory. Stable memory must have been given a file.
+pub fn commit(canister: &mut Canister) -> io::Result<()> {
+    canister.stable.commit()?;
+    if let Some(heap) = &canister.heap {
+        heap.commit();
+    }
+    if let Some(live) = &mut canister.live {
+        canister.globals = live.globals();
+    }
+    if canister.code.as_ref().is_some_and(|c| c.compiled.single_use) {
+        canister.live = None;
+    }
+    Ok(())
+}

@@ -1,0 +1,553 @@
+//! Messages between canisters: call contexts, the queue, and who is answered with what.
+//!
+//! One call from outside is run to completion with all calls that it causes. Each message is
+//! atomic; a callback that traps is undone alone, and its cleanup runs.
+
+use std::collections::{HashMap, VecDeque};
+
+use candid::Principal;
+use ic_error_types::ErrorCode;
+
+use super::canister::CanisterStatus;
+use super::execute::{self, Entry, Ran};
+use super::system_api::{Callback, Message, OutgoingCall, Response, WasmClosure, context};
+use super::types::{CallOutcome, ExecutionStats, UserError};
+use super::validate::MethodKind;
+use super::{Core, ManagementReply};
+
+/// Messages that one call from outside may cause before it is given up.
+const MAX_MESSAGES: u64 = 100_000;
+
+/// Who is waiting for the answer.
+#[derive(Clone, Copy)]
+pub enum Origin {
+    /// A call from outside, by its number.
+    Ingress(u64),
+    /// A canister's call context.
+    Call {
+        /// The caller's context.
+        context: u64,
+        /// What runs there.
+        callback: Callback,
+    },
+    /// Nobody.
+    System,
+}
+
+/// What is open between a request and its answer.
+struct CallContext {
+    canister: Principal,
+    origin: Origin,
+    caller: Principal,
+    available: u128,
+    answered: bool,
+    outstanding: usize,
+    instructions: u64,
+    deadline: u64,
+    error: Option<UserError>,
+}
+
+struct Request {
+    origin: Origin,
+    callee: Principal,
+    caller: Principal,
+    method: String,
+    arg: Vec<u8>,
+    cycles: u128,
+    deadline: u64,
+}
+
+type Answer = Result<Vec<u8>, UserError>;
+
+enum Task {
+    Request(Request),
+    Response { context: u64, callback: Callback, answer: Answer, refund: u128 },
+}
+
+/// Open calls and what is to be run.
+#[derive(Default)]
+pub struct Scheduler {
+    contexts: HashMap<u64, CallContext>,
+    queue: VecDeque<Task>,
+    next: u64,
+    /// Answers to calls from outside.
+    answers: HashMap<u64, Answer>,
+    stats: ExecutionStats,
+}
+
+impl Core {
+    /// See [`Core::update`].
+    pub(super) fn run_update(
+        &mut self,
+        id: &Principal,
+        sender: Principal,
+        method: &str,
+        arg: Vec<u8>,
+    ) -> Result<CallOutcome, UserError> {
+        self.scheduler.next += 1;
+        let ticket = self.scheduler.next;
+        self.scheduler.stats = ExecutionStats::default();
+        self.scheduler.queue.push_back(Task::Request(Request {
+            origin: Origin::Ingress(ticket),
+            callee: *id,
+            caller: sender,
+            method: method.into(),
+            arg,
+            cycles: 0,
+            deadline: 0,
+        }));
+        self.drain();
+        let stats = std::mem::take(&mut self.scheduler.stats);
+        match self.scheduler.answers.remove(&ticket) {
+            Some(Ok(reply)) => Ok(CallOutcome { reply, stats }),
+            Some(Err(e)) => Err(e.with_stats(stats)),
+            None => Err(UserError::new(
+                ErrorCode::IngressMessageTimeout,
+                format!("the call was not answered after {} messages", stats.messages),
+            )
+            .with_stats(stats)),
+        }
+    }
+
+    /// Runs what is queued until nothing is left, or too much was run.
+    fn drain(&mut self) {
+        let end = self.scheduler.stats.messages + MAX_MESSAGES;
+        while self.scheduler.stats.messages < end {
+            match self.scheduler.queue.pop_front() {
+                Some(Task::Request(request)) => self.request(request),
+                Some(Task::Response { context, callback, answer, refund }) => {
+                    self.response(context, callback, answer, refund);
+                }
+                None => break,
+            }
+        }
+    }
+
+    fn answer(&mut self, origin: Origin, answer: Answer, refund: u128) {
+        match origin {
+            Origin::Ingress(ticket) => {
+                self.scheduler.answers.insert(ticket, answer);
+            }
+            Origin::Call { context, callback } => {
+                self.scheduler.queue.push_back(Task::Response {
+                    context,
+                    callback,
+                    answer,
+                    refund,
+                });
+            }
+            Origin::System => {}
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        if request.callee == Principal::management_canister() {
+            return self.management_request(request);
+        }
+        let kind = match self.check_request(&request.callee, &request.method) {
+            Ok(kind) => kind,
+            Err(e) => {
+                // A refused call must not keep the loop alive for ever.
+                self.scheduler.stats.messages += 1;
+                return self.answer(request.origin, Err(e), request.cycles);
+            }
+        };
+        let (bits, export) = match kind {
+            MethodKind::Update => (context::UPDATE, format!("canister_update {}", request.method)),
+            _ => (context::REPLICATED_QUERY, format!("canister_query {}", request.method)),
+        };
+        let mut message = self.message(&request.callee, bits, self.limits.update_instructions);
+        message.caller = request.caller;
+        message.method = request.method;
+        message.arg = request.arg;
+        message.available = request.cycles;
+        message.deadline = request.deadline;
+        let open = CallContext {
+            canister: request.callee,
+            origin: request.origin,
+            caller: request.caller,
+            available: request.cycles,
+            answered: false,
+            outstanding: 0,
+            instructions: 0,
+            deadline: request.deadline,
+            error: None,
+        };
+        let id = self.open(open);
+        self.execute(id, message, Entry::Export(&export));
+        self.close(id);
+    }
+
+    /// Whether a canister can take a request, and what kind of method it is.
+    fn check_request(&self, id: &Principal, method: &str) -> Result<MethodKind, UserError> {
+        let kind = self.find_method(id, method)?;
+        match kind {
+            Some(MethodKind::CompositeQuery) => Err(UserError::new(
+                ErrorCode::CompositeQueryCalledInReplicatedMode,
+                "Composite query cannot be called in replicated mode",
+            )),
+            Some(kind) => Ok(kind),
+            None => Err(UserError::new(
+                ErrorCode::CanisterMethodNotFound,
+                format!("Error from Canister {id}: Canister has no update method '{method}'."),
+            )),
+        }
+    }
+
+    /// The method's kind, if the canister exists, runs and has code.
+    pub(super) fn find_method(
+        &self,
+        id: &Principal,
+        method: &str,
+    ) -> Result<Option<MethodKind>, UserError> {
+        let canister = self.canisters.get(id).ok_or_else(|| UserError::not_found(id))?;
+        match canister.status {
+            CanisterStatus::Running => {}
+            CanisterStatus::Stopping => {
+                return Err(UserError::new(
+                    ErrorCode::CanisterStopping,
+                    format!("Canister {id} is not running"),
+                ));
+            }
+            CanisterStatus::Stopped => {
+                return Err(UserError::new(
+                    ErrorCode::CanisterStopped,
+                    format!("Canister {id} is stopped"),
+                ));
+            }
+        }
+        if canister.code.is_none() {
+            return Err(UserError::new(
+                ErrorCode::CanisterWasmModuleNotFound,
+                format!(
+                    "Error from Canister {id}: Attempted to execute a message, but the canister \
+                     contains no Wasm module"
+                ),
+            ));
+        }
+        Ok(canister.method(method))
+    }
+
+    fn open(&mut self, context: CallContext) -> u64 {
+        self.scheduler.next += 1;
+        self.scheduler.contexts.insert(self.scheduler.next, context);
+        self.scheduler.next
+    }
+
+    /// Runs a message of a call context, keeps or undoes it, sends its calls and its answer.
+    /// `false` if it was undone.
+    fn execute(&mut self, id: u64, mut message: Box<Message>, entry: Entry<'_>) -> bool {
+        let Some(open) = self.scheduler.contexts.get(&id) else { return false };
+        message.answered = open.answered;
+        message.context_instructions = open.instructions;
+        message.call_capacity = self.limits.queue_capacity.saturating_sub(open.outstanding);
+        let canister = message.canister;
+        let keep = message.context != context::REPLICATED_QUERY;
+        let ran = self.run_on(&canister, message, entry);
+        let (result, mut message, stats) = self.finish(&canister, ran, keep);
+        self.scheduler.stats.add(&stats);
+        self.scheduler.stats.heap_pages = stats.heap_pages;
+        self.scheduler.stats.stable_pages = stats.stable_pages;
+        let Some(open) = self.scheduler.contexts.get_mut(&id) else { return false };
+        open.instructions += stats.instructions;
+        if let Err(e) = result {
+            open.error = Some(e);
+            return false;
+        }
+        open.available = message.available;
+        open.error = None;
+        let origin = open.origin;
+        let answer = message.response.take().map(|response| {
+            open.answered = true;
+            (response, std::mem::take(&mut open.available))
+        });
+        open.outstanding += message.calls.len();
+        if let Some((response, refund)) = answer {
+            let answer = match response {
+                Response::Reply(bytes) => Ok(bytes),
+                Response::Reject(text) => {
+                    Err(UserError::new(ErrorCode::CanisterRejectedMessage, text))
+                }
+            };
+            self.answer(origin, answer, refund);
+        }
+        for call in message.calls.drain(..) {
+            self.send(id, canister, call);
+        }
+        true
+    }
+
+    fn send(&mut self, context: u64, caller: Principal, call: OutgoingCall) {
+        let deadline =
+            call.timeout.map_or(0, |s| self.time.saturating_add(u64::from(s) * 1_000_000_000));
+        self.scheduler.queue.push_back(Task::Request(Request {
+            origin: Origin::Call { context, callback: call.callback },
+            callee: call.callee,
+            caller,
+            method: call.method,
+            arg: call.arg,
+            cycles: call.cycles,
+            deadline,
+        }));
+    }
+
+    /// Ends a call context from which nothing more can come; answers if nobody did.
+    fn close(&mut self, id: u64) {
+        let Some(open) = self.scheduler.contexts.get(&id) else { return };
+        if open.outstanding > 0 {
+            return;
+        }
+        let Some(open) = self.scheduler.contexts.remove(&id) else { return };
+        if !open.answered {
+            let error = open.error.unwrap_or_else(|| {
+                UserError::new(
+                    ErrorCode::CanisterDidNotReply,
+                    format!(
+                        "Error from Canister {}: Canister did not reply to the call",
+                        open.canister
+                    ),
+                )
+            });
+            self.answer(open.origin, Err(error), open.available);
+        }
+    }
+
+    fn response(&mut self, id: u64, callback: Callback, answer: Answer, refund: u128) {
+        let Some(open) = self.scheduler.contexts.get_mut(&id) else { return };
+        open.outstanding -= 1;
+        let (canister, caller, available, deadline) =
+            (open.canister, open.caller, open.available, open.deadline);
+        if let Some(c) = self.canisters.get_mut(&canister) {
+            c.cycles = c.cycles.saturating_add(refund);
+        } else {
+            self.scheduler.contexts.remove(&id);
+            return;
+        }
+        let (bits, closure) = match &answer {
+            Ok(_) => (context::REPLY, callback.reply),
+            Err(_) => (context::REJECT, callback.reject),
+        };
+        let is_nothing = |f: u64| f == u64::MAX || f == u64::from(u32::MAX);
+        if is_nothing(closure.function) {
+            self.scheduler.stats.messages += 1;
+            return self.close(id);
+        }
+        let prepare = |core: &Core, bits, limit| {
+            let mut message = core.message(&canister, bits, limit);
+            message.caller = caller;
+            message.available = available;
+            message.refunded = refund;
+            message.deadline = deadline;
+            message
+        };
+        let limit = self.limits.update_instructions;
+        let mut message = prepare(self, bits, limit);
+        let reject = match answer {
+            Ok(bytes) => {
+                message.arg = bytes;
+                None
+            }
+            Err(e) => Some((e.reject_code() as u32, e.message)),
+        };
+        message.reject = reject.clone();
+        let before = self.scheduler.stats.instructions;
+        let kept = self.execute(id, message, Entry::Closure(closure));
+        if !kept && let Some(cleanup) = callback.cleanup {
+            let used = self.scheduler.stats.instructions - before;
+            let failure = self.scheduler.contexts.get(&id).and_then(|c| c.error.clone());
+            let mut message = prepare(self, context::CLEANUP, limit.saturating_sub(used));
+            message.reject = reject;
+            self.execute(id, message, Entry::Closure(cleanup));
+            // The call failed, whatever the cleanup did.
+            if let Some(open) = self.scheduler.contexts.get_mut(&id) {
+                open.error = failure;
+            }
+        }
+        self.close(id);
+    }
+
+    fn management_request(&mut self, request: Request) {
+        self.scheduler.stats.messages += 1;
+        let reply = match self.management.take() {
+            Some(mut handler) => {
+                let reply = handler.call(
+                    self,
+                    request.caller,
+                    &request.method,
+                    &request.arg,
+                    request.cycles,
+                );
+                self.management = Some(handler);
+                reply
+            }
+            None => ManagementReply {
+                result: Err(UserError::new(
+                    ErrorCode::CanisterMethodNotFound,
+                    format!("Management canister has no method '{}'", request.method),
+                )),
+                refund: request.cycles,
+            },
+        };
+        self.answer(request.origin, reply.result, reply.refund);
+    }
+
+    /// Runs a heartbeat or timer with the calls that it makes.
+    pub(super) fn run_system(&mut self, id: &Principal, export: &str) {
+        let message = self.message(id, context::SYSTEM, self.limits.update_instructions);
+        let open = CallContext {
+            canister: *id,
+            origin: Origin::System,
+            caller: Principal::management_canister(),
+            available: 0,
+            answered: true,
+            outstanding: 0,
+            instructions: 0,
+            deadline: 0,
+            error: None,
+        };
+        let context = self.open(open);
+        self.execute(context, message, Entry::Export(export));
+        self.close(context);
+        self.drain();
+    }
+
+    /// Forgets open calls of a canister that lost its code; who waits for it is told.
+    pub(super) fn drop_contexts(&mut self, id: &Principal, error: &UserError) {
+        let open: Vec<u64> = self
+            .scheduler
+            .contexts
+            .iter()
+            .filter(|(_, c)| c.canister == *id)
+            .map(|(n, _)| *n)
+            .collect();
+        for n in open {
+            if let Some(context) = self.scheduler.contexts.remove(&n)
+                && !context.answered
+            {
+                self.answer(context.origin, Err(error.clone()), context.available);
+            }
+        }
+    }
+
+    /// Runs a query. Composite queries call others, each of which is discarded on its own.
+    pub(super) fn run_query(
+        &mut self,
+        id: &Principal,
+        sender: Principal,
+        method: &str,
+        arg: Vec<u8>,
+        depth: usize,
+        path: &mut Vec<Principal>,
+    ) -> Result<CallOutcome, UserError> {
+        let composite = match self.find_method(id, method)? {
+            Some(MethodKind::Query) => false,
+            Some(MethodKind::CompositeQuery) => true,
+            _ => {
+                return Err(UserError::new(
+                    ErrorCode::CanisterMethodNotFound,
+                    format!("Error from Canister {id}: Canister has no query method '{method}'."),
+                ));
+            }
+        };
+        if depth > self.limits.composite_query_depth {
+            return Err(UserError::new(
+                ErrorCode::QueryCallGraphTooDeep,
+                "Composite query call tree exceeded the maximum depth",
+            ));
+        }
+        if path.contains(id) {
+            return Err(UserError::new(
+                ErrorCode::QueryCallGraphLoopDetected,
+                format!("Canister {id} is called twice in one composite query"),
+            ));
+        }
+        let (bits, export) = if composite {
+            (context::COMPOSITE_QUERY, format!("canister_composite_query {method}"))
+        } else {
+            (context::QUERY, format!("canister_query {method}"))
+        };
+        let mut message = self.message(id, bits, self.limits.query_instructions);
+        message.caller = sender;
+        message.method = method.into();
+        message.arg = arg;
+        let mut stats = ExecutionStats::default();
+        let ran = self.run_on(id, message, Entry::Export(&export));
+        path.push(*id);
+        let result = self.query_result(id, sender, ran, depth, path, &mut stats);
+        path.pop();
+        if let Some(canister) = self.canisters.get_mut(id) {
+            execute::rollback(canister);
+        }
+        match result {
+            Ok(reply) => Ok(CallOutcome { reply, stats }),
+            Err(e) => Err(e.with_stats(stats)),
+        }
+    }
+
+    /// Follows a query's calls until it is answered. What the canister changed stays in place
+    /// for its callbacks; if one of them traps the query fails at once (the IC would run its
+    /// cleanup first, which nobody can observe).
+    fn query_result(
+        &mut self,
+        id: &Principal,
+        sender: Principal,
+        first: Ran,
+        depth: usize,
+        path: &mut Vec<Principal>,
+        stats: &mut ExecutionStats,
+    ) -> Result<Vec<u8>, UserError> {
+        let mut calls: VecDeque<OutgoingCall> = VecDeque::new();
+        let mut answer = None;
+        let mut next = Some(first);
+        loop {
+            if let Some(ran) = next.take() {
+                stats.add(&ran.stats);
+                stats.heap_pages = ran.stats.heap_pages;
+                stats.stable_pages = ran.stats.stable_pages;
+                let mut message = ran.message;
+                self.keep_log(id, &mut message, false);
+                ran.result?;
+                calls.extend(message.calls.drain(..));
+                if answer.is_none() {
+                    answer = message.response.take();
+                }
+            }
+            let Some(call) = calls.pop_front() else { break };
+            let reply = self.run_query(&call.callee, *id, &call.method, call.arg, depth + 1, path);
+            let (bits, closure): (_, WasmClosure) = match &reply {
+                Ok(_) => (context::COMPOSITE_REPLY, call.callback.reply),
+                Err(_) => (context::COMPOSITE_REJECT, call.callback.reject),
+            };
+            let left = self.limits.query_instructions.saturating_sub(stats.instructions);
+            let mut message = self.message(id, bits, left);
+            message.caller = sender;
+            message.answered = answer.is_some();
+            message.context_instructions = stats.instructions;
+            match reply {
+                Ok(outcome) => {
+                    stats.add(&outcome.stats);
+                    message.arg = outcome.reply;
+                }
+                Err(e) => {
+                    if let Some(s) = &e.stats {
+                        stats.add(s);
+                    }
+                    message.reject = Some((e.reject_code() as u32, e.message));
+                }
+            }
+            next = Some(self.run_on(id, message, Entry::Closure(closure)));
+        }
+        match answer {
+            Some(Response::Reply(bytes)) => Ok(bytes),
+            Some(Response::Reject(text)) => Err(UserError::new(
+                ErrorCode::CanisterRejectedMessage,
+                text,
+            )),
+            None => Err(UserError::new(
+                ErrorCode::CanisterDidNotReply,
+                format!("Error from Canister {id}: Canister did not reply to the call"),
+            )),
+        }
+    }
+}
+
