@@ -12,6 +12,7 @@ use icwasi::admin::remove::remove;
 use icwasi::admin::{Call, dispatch, download, manage};
 use icwasi_types::limits::{MAX_CHUNK, MAX_READ};
 use icwasi_types::{AdminError, FileType, Removed, methods};
+use proptest::prelude::*;
 
 #[test]
 fn list_pages_cover_everything_once_while_entries_come_and_go() {
@@ -274,6 +275,36 @@ fn arguments_that_are_no_candid_are_refused() {
         }
     }
     assert!(dispatch(&mut fs, &call, "icwasi_other", b"").is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+    /// Whatever bytes a controller sends, there is an answer.
+    #[test]
+    fn damaged_arguments_never_trap(
+        method in 0..methods::ALL.len(),
+        which in 0..5_usize,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut fs = new_fs(Some(1 << 20));
+        let mut arg = match which {
+            0 => Encode!(&request("/f", b"x")),
+            1 => Encode!(&1_u64, &0_u64, &serde_bytes::Bytes::new(b"x")),
+            2 => Encode!(&"/d/e", &true),
+            3 => Encode!(&"/", &Some(3_u64), &10_u32),
+            _ => Encode!(&"/a", &"/b", &true),
+        }
+        .expect("encodes");
+        for (at, value) in &changes {
+            *at.get_mut(&mut arg) = *value;
+        }
+        arg.truncate(cut.index(arg.len()) + 1);
+        let call = Call { caller: controller(1), now: NOW };
+        let reply = dispatch(&mut fs, &call, methods::ALL[method], &arg).expect("is a method");
+        prop_assert!(reply.pieces().concat().starts_with(b"DIDL"));
+        check(&mut fs);
+    }
 }
 
 #[test]

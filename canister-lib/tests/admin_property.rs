@@ -85,7 +85,7 @@ fn run(steps: &[Step], contents: &[Vec<u8>], quota: u64) {
     let mut known: BTreeMap<u64, Known> = BTreeMap::new();
     let mut files: BTreeMap<&str, usize> = BTreeMap::new();
     for step in steps {
-        let used = fs.usage().used_bytes;
+        let (used, inodes) = (fs.usage().used_bytes, fs.usage().inodes);
         let pick = |at: &usize| known.keys().nth(at % known.len().max(1)).copied();
         match step {
             Step::Begin {
@@ -114,8 +114,13 @@ fn run(steps: &[Step], contents: &[Vec<u8>], quota: u64) {
                         let missing: u64 = begun.missing.iter().map(|range| range.length).sum();
                         assert_eq!(missing, size - arrived);
                     }
-                    Err(AdminError::NoSpace { needed, available }) => assert!(needed > available),
-                    Err(_) => {}
+                    Err(error) => {
+                        if let AdminError::NoSpace { needed, available } = error {
+                            assert!(needed > available);
+                        }
+                        // Fewer if some have expired.
+                        assert!(fs.usage().inodes <= inodes, "{error:?}");
+                    }
                 }
                 // Some may have expired.
                 for (id, upload) in known.iter_mut().filter(|(_, u)| u.state == State::Open) {

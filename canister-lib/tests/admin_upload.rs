@@ -358,6 +358,41 @@ fn space_is_reserved_at_the_beginning() {
 }
 
 #[test]
+fn a_commit_that_lacks_space_for_directories_leaves_none_of_them() {
+    let mut fs = new_fs(Some(2 << 20));
+    let data = content(10, 1);
+    let path = format!("{}/f", "/dir".repeat(60));
+    let mut wanted = request(&path, &data);
+    wanted.parents = true;
+    let upload = begin(&mut fs, &wanted).expect("begins");
+    send(&mut fs, &upload, &data);
+    // Somebody else takes all but a few blocks.
+    let root = fs.root();
+    let filler = fs.create(root, b"filler").expect("made");
+    let left = fs.usage().free_bytes - 32 * u64::from(fs.usage().block_size);
+    fs.allocate(filler, 0, left).expect("there is so much");
+    let inodes = fs.usage().inodes;
+    let me = controller(1);
+    for _ in 0..3 {
+        let error = commit(&mut fs, &me, NOW, upload.id).expect_err("no room for 60 directories");
+        assert!(matches!(error, AdminError::NoSpace { .. }), "{error:?}");
+        assert_eq!(
+            manage::stat(&mut fs, "/dir"),
+            Err(AdminError::NotFound("/dir".into()))
+        );
+        assert_eq!(fs.usage().inodes, inodes);
+        let error = manage::mkdir(&mut fs, &path, true).expect_err("no room for it");
+        assert!(matches!(error, AdminError::NoSpace { .. }), "{error:?}");
+        assert_eq!(fs.usage().inodes, inodes);
+        check(&mut fs);
+    }
+    fs.unlink(root, b"filler").expect("removed");
+    commit(&mut fs, &me, NOW, upload.id).expect("now there is room");
+    assert_eq!(read_all(&mut fs, &path), Ok(data));
+    check(&mut fs);
+}
+
+#[test]
 fn uploads_are_limited_and_expire() {
     let mut fs = new_fs(None);
     let data = content(1, 1);

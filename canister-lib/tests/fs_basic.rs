@@ -6,7 +6,10 @@ use ic_stable_structures::{Memory, VectorMemory};
 use icwasi::fs::{FileType, FormatOptions, Fs, FsError, Ino, MountError};
 
 fn new_fs() -> Fs<VectorMemory> {
-    let options = FormatOptions { hash_key: [7; 16], quota_bytes: None };
+    let options = FormatOptions {
+        hash_key: [7; 16],
+        quota_bytes: None,
+    };
     Fs::open(VectorMemory::default(), &options, 1).expect("a new memory can be formatted")
 }
 
@@ -60,7 +63,10 @@ fn foreign_memory_is_left_alone() {
         memory.grow(1);
         memory.write(0, &[first; 64]);
         let options = FormatOptions::default();
-        assert_eq!(Fs::open(memory.clone(), &options, 0).err(), Some(MountError::Foreign));
+        assert_eq!(
+            Fs::open(memory.clone(), &options, 0).err(),
+            Some(MountError::Foreign)
+        );
         let mut now = [9; 64];
         memory.read(0, &mut now);
         assert_eq!(now, [first; 64]);
@@ -160,7 +166,12 @@ fn old_bytes_never_show() {
     let new = fs.create(root, b"new").unwrap();
     fs.retain(new).unwrap();
     let mut expected = Vec::new();
-    for (size, at, len) in [(0, 10, 100), (50, 9000, 3), (9001, 9002, 9000), (1, 70_000, 1)] {
+    for (size, at, len) in [
+        (0, 10, 100),
+        (50, 9000, 3),
+        (9001, 9002, 9000),
+        (1, 70_000, 1),
+    ] {
         fs.set_len(new, size).unwrap();
         expected.resize(size as usize, 0);
         fs.write(new, at, &vec![1; len]).unwrap();
@@ -196,7 +207,11 @@ fn listing_survives_changes() {
             }
             cookie = entry.cookie;
             left -= 1;
-            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })
         .unwrap();
         if cookie == before {

@@ -1,2 +1,150 @@
-//! To be written.
-fn main() {}
+//! `cargo xtask`: see [`Command`] for what there is.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use xtask::guests::{Guest, Mode};
+use xtask::process::{cargo, run};
+use xtask::{checks, setup};
+
+/// Set-up, demo, tests and benchmarks of icwasi.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check for the Rust targets and a C compiler for WASI; install what is missing.
+    Setup,
+    /// Show the main job, step by step, on a local replica.
+    Demo,
+    /// Run all tests, lints and other checks, or only the tests whose names contain FILTER.
+    Test {
+        /// Part of a test's name.
+        filter: Option<String>,
+    },
+    /// Measure, in instructions.
+    Bench {
+        /// What to measure.
+        what: Bench,
+    },
+    /// What continuous integration runs: the same as `test`.
+    Ci,
+    /// Build and link an example canister, for dfx.json and icp.yaml.
+    Canister {
+        /// Directory under examples/.
+        example: Example,
+        /// How it gets its file system.
+        #[arg(long, value_enum, default_value = "inject")]
+        mode: ModeName,
+        /// Where to put the linked module.
+        #[arg(long, short)]
+        output: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Bench {
+    /// Files and SQLite in a canister.
+    Fs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Example {
+    Sqlite,
+    Bench,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ModeName {
+    Rewire,
+    Inject,
+}
+
+fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<()> {
+    match command {
+        Command::Setup => setup::setup(),
+        Command::Demo => {
+            setup::setup()?;
+            run(cargo().args([
+                "run",
+                "--quiet",
+                "--locked",
+                "--package",
+                "e2e",
+                "--bin",
+                "demo",
+            ]))
+        }
+        Command::Test { filter } => checks::test(filter.as_deref()),
+        Command::Ci => checks::test(None),
+        Command::Bench { what: Bench::Fs } => {
+            setup::setup()?;
+            run(cargo().args([
+                "run",
+                "--quiet",
+                "--locked",
+                "--package",
+                "e2e",
+                "--bin",
+                "bench",
+            ]))
+        }
+        Command::Canister {
+            example,
+            mode,
+            output,
+        } => canister(example, mode, &output),
+    }
+}
+
+fn canister(example: Example, mode: ModeName, output: &std::path::Path) -> Result<()> {
+    setup::setup()?;
+    let guest = Guest {
+        example: match example {
+            Example::Sqlite => "sqlite",
+            Example::Bench => "bench",
+        },
+        mode: match mode {
+            ModeName::Rewire => Mode::Rewire,
+            ModeName::Inject => Mode::Inject,
+        },
+        features: &[],
+    };
+    let module = guest.build()?;
+    if let Some(parent) = output.parent() {
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
+    }
+    run(cargo()
+        .args([
+            "run",
+            "--quiet",
+            "--locked",
+            "--package",
+            "icwasi-cli",
+            "--bin",
+            "icwasi",
+            "--",
+        ])
+        .arg("link")
+        .arg(&module)
+        .arg("--output")
+        .arg(std::path::absolute(output)?)
+        .arg("--admin"))
+}

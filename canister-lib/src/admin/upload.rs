@@ -124,7 +124,7 @@ pub fn begin<M: Memory>(
 
 /// Stores `data` at `offset` of the upload `id`.
 ///
-/// Granules that arrived before are compared and not stored again. Costs about 18 IC
+/// Granules that arrived before are compared and not stored again. Costs about 17 IC
 /// instructions per byte, hashing included.
 pub fn chunk<M: Memory>(
     fs: &mut Fs<M>,

@@ -1,0 +1,108 @@
+//! Everything that must hold before a change is merged.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::process::{cargo, output, run};
+use crate::setup::setup;
+use crate::toolchain::WasiC;
+
+/// Tests whose names contain `filter`; without one, all tests, lints, documentation and licences.
+///
+/// # Errors
+/// Names the checks that failed; later checks run nevertheless.
+pub fn test(filter: Option<&str>) -> Result<()> {
+    setup()?;
+    if let Some(filter) = filter {
+        return run(cargo()
+            .args(["test", "--locked", "--workspace"])
+            .args(EXCEPT_GUESTS)
+            .arg(filter));
+    }
+    let mut checks = Checks::default();
+    checks.run("formatting", cargo().args(["fmt", "--all", "--check"]));
+    checks.run(
+        "tests",
+        cargo()
+            .args(["test", "--locked", "--no-fail-fast", "--workspace"])
+            .args(EXCEPT_GUESTS),
+    );
+    checks.run(
+        "lints",
+        cargo()
+            .args(["clippy", "--locked", "--workspace", "--all-targets"])
+            .args(EXCEPT_GUESTS)
+            .args(["--", "--deny", "warnings"]),
+    );
+    for features in [&[][..], &["--features", "rewire"]] {
+        checks.run(
+            "lints of the examples",
+            cargo()
+                .envs(WasiC::find()?.environment())
+                .args([
+                    "clippy",
+                    "--locked",
+                    "--profile",
+                    "canister",
+                    "--target",
+                    "wasm32-wasip1",
+                ])
+                .args(["--package", "example-sqlite", "--package", "example-bench"])
+                .args(features)
+                .args(["--", "--deny", "warnings"]),
+        );
+    }
+    checks.run(
+        "documentation",
+        cargo()
+            .env("RUSTDOCFLAGS", "--deny warnings")
+            .args(["doc", "--locked", "--no-deps", "--workspace"])
+            .args(EXCEPT_GUESTS),
+    );
+    if output(Command::new("cargo").args(["deny", "--version"])).is_some() {
+        checks.run(
+            "licences and advisories",
+            cargo().args(["deny", "--locked", "check"]),
+        );
+    } else {
+        checks.skip("licences and advisories", "cargo-deny is not installed");
+    }
+    checks.finish()
+}
+
+/// The examples are for wasm32-wasip1 only.
+const EXCEPT_GUESTS: [&str; 4] = ["--exclude", "example-sqlite", "--exclude", "example-bench"];
+
+#[derive(Default)]
+struct Checks {
+    lines: Vec<String>,
+    failed: Vec<&'static str>,
+}
+
+impl Checks {
+    fn run(&mut self, name: &'static str, command: &mut Command) {
+        let start = Instant::now();
+        let result = run(command);
+        let seconds = start.elapsed().as_secs();
+        if let Err(error) = &result {
+            eprintln!("{error:#}");
+            self.failed.push(name);
+        }
+        let word = if result.is_ok() { "passed" } else { "FAILED" };
+        self.lines.push(format!("{word:8} {name} ({seconds} s)"));
+    }
+
+    fn skip(&mut self, name: &str, reason: &str) {
+        self.lines.push(format!("{:8} {name}: {reason}", "NOT RUN"));
+    }
+
+    fn finish(self) -> Result<()> {
+        eprintln!("\n{}", self.lines.join("\n"));
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        bail!("failed: {}", self.failed.join(", "))
+    }
+}
