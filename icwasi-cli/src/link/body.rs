@@ -146,13 +146,13 @@ impl BodyRewriter<'_> {
         let mut ops = expr.get_operators_reader();
         while !ops.eof() {
             let at = ops.original_position() - range.start;
-            if let Operator::RefFunc { function_index } = ops.read()? {
-                if let Some(new) = self.function(function_index, range.start + at)? {
-                    out.extend_from_slice(&raw[copied..at]);
-                    out.push(REF_FUNC);
-                    uleb(out, new.into());
-                    copied = ops.original_position() - range.start;
-                }
+            if let Operator::RefFunc { function_index } = ops.read()?
+                && let Some(new) = self.function(function_index, range.start + at)?
+            {
+                out.extend_from_slice(&raw[copied..at]);
+                out.push(REF_FUNC);
+                uleb(out, new.into());
+                copied = ops.original_position() - range.start;
             }
         }
         out.extend_from_slice(&raw[copied..]);

@@ -26,7 +26,7 @@ enum Node {
 
 struct Graph<'l, 'a> {
     library: &'l Library<'a>,
-    /// Position among the symbols of each data symbol of the symbol table; sorted by address.
+    /// Data symbols by address; empty if they are unknown.
     symbols: Vec<Symbol>,
     /// Relocated addresses in data: address and what it refers to.
     pointers: Vec<(u32, RelocationType, u32)>,
@@ -125,20 +125,19 @@ impl Graph<'_, '_> {
         let Some(at) = (index as usize).checked_sub(self.library.module.imports.len()) else {
             return;
         };
-        if let Some(live) = self.live.get_mut(at) {
-            if !std::mem::replace(live, true) {
-                self.work.push(Node::Function(at as u32));
-            }
+        if let Some(live) = self.live.get_mut(at)
+            && !std::mem::replace(live, true)
+        {
+            self.work.push(Node::Function(at as u32));
         }
     }
 
-    /// Every symbol that holds `address`: symbols overlap where the linker merged strings.
+    /// Every symbol that holds `address`: several may start at one place.
     fn address(&mut self, address: u32) {
         let behind = self.symbols.partition_point(|s| s.start <= address);
         for at in (0..behind).rev() {
             if self.symbols[at].start < address && self.symbols[at].end <= address {
-                // Sorted by start: a longer one may begin before, but aliases are rare and of
-                // one size, so a short look back is enough; see the check in `data_symbols`.
+                // `data_symbols` made sure that no symbol reaches into the next.
                 break;
             }
             if !std::mem::replace(&mut self.seen[at], true) {
