@@ -321,3 +321,88 @@ fn the_method_has_a_name_and_an_interface() {
     let error = link(&reactor, &options).expect_err("is refused");
     assert!(matches!(error, LinkError::NotACommand(_)), "{error}");
 }
+
+#[test]
+fn data_outside_of_the_memory_is_refused() {
+    let text = "(module (memory 1) (func (export \"_start\")) (data (i32.const 65535) \"ab\"))";
+    let error = link(
+        &wat::parse_str(text).expect("valid"),
+        &LinkOptions::default(),
+    );
+    let error = error
+        .map(|_| ())
+        .expect_err("it would overwrite the library");
+    assert!(error.to_string().contains("behind the end"), "{error}");
+}
+
+/// Results of all types, branches to the function's own label, tail calls, a start function,
+/// globals, passive data; a program without `main`.
+const SIGNATURES: &str = r#"(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (type $many (func (param i32) (result i64 f32 v128 f64 funcref)))
+  (memory (export "memory") 1 100)
+  (table 4 funcref)
+  (elem (i32.const 1) $leave $stay $tail)
+  (global $count (mut i32) (i32.const 5))
+  (global $wide (mut i64) (i64.const -3))
+  (data (i32.const 16) "\08\00\00\00\02\00\00\00")
+  (data $text "A\n")
+  (data (i32.const 65530) "end")
+  (func $leave (type $many)
+    (call $exit (i32.add (local.get 0) (global.get $count)))
+    (call $fault) (unreachable))
+  (func $stay (type $many)
+    (i64.const 1) (f32.const 2) (v128.const i64x2 3 4) (f64.const 5) (ref.null func))
+  (func $tail (type $many) (return_call $leave (i32.add (local.get 0) (i32.const 1))))
+  (func $through (type $many)
+    (local $n i32)
+    (block
+      (block
+        (br_table 0 1 (i32.gt_u (local.get 0) (i32.const 3))))
+      (return (call_indirect (type $many) (local.get 0) (local.get 0))))
+    (i64.const 1) (f32.const 2) (v128.const i64x2 3 4) (f64.const 5) (ref.null func)
+    (br_if 0 (i32.const 1)))
+  (func $void (param i32)
+    (loop
+      (br_if 1 (i32.eq (local.get 0) (i32.const 9)))
+      (br_table 1 0 1 (call $number (local.get 0)))))
+  (func $number (param i32) (result i32)
+    (block (result i32)
+      (i32.const 7) ;; below what the call leaves
+      (call $through (local.get 0))
+      (drop) (drop) (drop) (drop)
+      (i32.wrap_i64)
+      (br 1 (i32.add))))
+  (func $fault (i32.store (i32.const -4) (i32.const 0)))
+  (func $start (global.set $count (i32.add (global.get $count) (i32.const 1))))
+  (start $start)
+  (func (export "_start")
+    (if (i32.ne (global.get $count) (i32.const 6)) (then (call $fault)))
+    (if (i64.ne (global.get $wide) (i64.const -3)) (then (call $fault)))
+    (if (i32.ne (i32.load (i32.const 65528)) (i32.const 0x6e650000)) (then (call $fault)))
+    (if (i32.load (i32.const 30000)) (then (call $fault)))
+    (if (i32.ne (memory.grow (i32.const 1)) (memory.size)) (then (nop)))
+    (global.set $wide (i64.const 8))
+    (i32.store (i32.const 30000) (i32.const -1))
+    (i32.store (i32.const 65528) (i32.const -1))
+    (memory.init $text (i32.const 8) (i32.const 0) (i32.const 2))
+    (data.drop $text)
+    (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 0)))
+    (call $void (i32.const 9))
+    (call $void (i32.const 2))
+    (call $void (i32.const 5))
+    (call $void (i32.const 3))
+    (call $fault)))"#;
+
+#[test]
+fn unwinding_fits_every_signature() {
+    with_stack(|| {
+        let module = wat::parse_str(SIGNATURES).expect("is valid");
+        let mut canister = Canister::new(&module, &LinkOptions::default());
+        for _ in 0..3 {
+            // $void 3 -> $tail -> $leave with 4, plus the counter's 6.
+            assert_eq!(canister.run(&[]), (10, "A\n".to_owned()));
+        }
+    });
+}
