@@ -39,6 +39,9 @@ pub struct Args {
     /// Memory kept free behind the program's own, for allocators that only grow contiguously.
     #[arg(long, value_name = "SIZE", value_parser = link::parse_size, default_value = "0")]
     headroom: u64,
+    /// Compile the program anew instead of keeping compiled programs in the user's cache directory.
+    #[arg(long)]
+    no_cache: bool,
     /// The program.
     #[arg(value_name = "PROGRAM")]
     program: PathBuf,
@@ -74,6 +77,11 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         directories: args.directories,
         copy_back: args.out,
         headroom: args.headroom,
+        compile_cache: if args.no_cache {
+            None
+        } else {
+            run::compile_cache()
+        },
     };
     match run::run(&module, options).await? {
         Outcome::Finished(finished) => {

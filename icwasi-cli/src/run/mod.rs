@@ -1,6 +1,7 @@
 //! Runs a command in a canister that lives as long as the run: link, install in a replica's
 //! execution core in this process, copy directories in, run, copy them back.
 
+mod cache;
 mod core_thread;
 mod local_admin;
 
@@ -19,6 +20,7 @@ use crate::link::{self, LinkError, LinkOptions};
 use crate::remote::path::{PathError, RemotePath};
 use crate::remote::{AdminApi, RemoteError};
 use crate::transfer::{self, NoProgress, PullOptions, PushOptions, TransferError};
+pub use cache::compile_cache;
 use core_thread::CoreThread;
 use local_admin::LocalAdmin;
 
@@ -48,6 +50,8 @@ pub struct RunOptions {
     pub copy_back: bool,
     /// See [`LinkOptions::headroom`].
     pub headroom: u64,
+    /// Where compiled programs are kept between runs; see [`compile_cache`].
+    pub compile_cache: Option<PathBuf>,
 }
 
 /// A run that came to its end.
@@ -149,7 +153,7 @@ pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError
         return Err(RunError::NotACommand);
     }
     let printed = Arc::new(Mutex::new(Vec::new()));
-    let core = start_core(Arc::clone(&printed))?;
+    let core = start_core(Arc::clone(&printed), options.compile_cache)?;
     let module = linked.module;
     let canister = core.run(move |core| install(core, &module)).await??;
     let admin = LocalAdmin::new(core.clone(), canister, operator());
@@ -191,13 +195,17 @@ pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError
 }
 
 /// Takes up to [`PRINTED`] bytes of what the canister prints.
-fn start_core(printed: Arc<Mutex<Vec<u8>>>) -> Result<CoreThread, RunError> {
+fn start_core(
+    printed: Arc<Mutex<Vec<u8>>>,
+    compile_cache: Option<PathBuf>,
+) -> Result<CoreThread, RunError> {
     let make = move || {
         let mut core = Core::new(CoreConfig {
             limits: Limits {
                 wasm_stack_bytes: WASM_STACK,
                 ..Limits::default()
             },
+            compile_cache,
             ..CoreConfig::default()
         })?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
