@@ -19,6 +19,11 @@
 pub mod admin;
 mod config;
 pub mod env;
+#[cfg(any(
+    test,
+    all(feature = "module", target_arch = "wasm32", target_os = "unknown")
+))]
+mod exec;
 pub mod format;
 pub mod fs;
 pub mod memory;

@@ -237,6 +237,10 @@ impl Runtime {
     /// Writes to stdout or stderr.
     pub(crate) fn write_stdio(&mut self, err: bool, bytes: &[u8]) {
         let Self { env, wasi, .. } = self;
+        if let Some(run) = &mut wasi.run {
+            let capture = if err { &mut run.err } else { &mut run.out };
+            capture.write(bytes);
+        }
         let stream = if err {
             &mut wasi.stdio.err
         } else {

@@ -19,6 +19,7 @@ pub mod path_open;
 pub mod poll;
 pub mod proc;
 pub mod random;
+pub mod run;
 pub mod sock;
 pub mod stable;
 pub mod state;

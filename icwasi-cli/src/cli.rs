@@ -9,6 +9,7 @@ use crate::commands;
 /// Run WASI programs as canisters of the Internet Computer, and operate their files.
 ///
 /// Exit codes: 0 done, 1 failed, 2 usage, 3 damage or difference found, 130 interrupted.
+/// `icwasi run` ends with the program's own, 134 if it traps.
 #[derive(Parser)]
 #[command(name = "icwasi", version, propagate_version = true)]
 pub struct Cli {
@@ -88,6 +89,8 @@ pub struct GlobalOptions {
 pub enum Command {
     /// Turn a WASI program into a canister module.
     Link(commands::link::Args),
+    /// Run a program as the Internet Computer would, in this process.
+    Run(commands::run::Args),
     /// Explain what a module needs, and what the Internet Computer would refuse.
     Check(commands::check::Args),
     /// Copy files and directories into a canister.

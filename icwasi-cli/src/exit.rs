@@ -16,6 +16,8 @@ pub enum ExitStatus {
     Found,
     /// Interrupted by the user.
     Interrupted,
+    /// The exit code of the program that was run.
+    Program(u8),
 }
 
 impl From<ExitStatus> for ExitCode {
@@ -26,6 +28,7 @@ impl From<ExitStatus> for ExitCode {
             ExitStatus::Usage => 2,
             ExitStatus::Found => 3,
             ExitStatus::Interrupted => 130,
+            ExitStatus::Program(code) => code,
         })
     }
 }

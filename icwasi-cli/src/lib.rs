@@ -5,6 +5,7 @@
 //! - [`transfer`]: push and pull over that interface.
 //! - [`project`]: names of canisters in `dfx.json` and `icp.yaml` projects.
 //! - [`deploy`]: creating and installing canisters on a local network.
+//! - [`run`]: running a program in a canister that lives as long as the run.
 //! - [`local_replica`]: the background process of `icwasi replica`.
 
 pub mod deploy;
@@ -12,4 +13,5 @@ pub mod link;
 pub mod local_replica;
 pub mod project;
 pub mod remote;
+pub mod run;
 pub mod transfer;

@@ -171,7 +171,10 @@ fn rules_of_the_ic_are_checked() {
     assert!(message.contains("canister_reboot"), "{message}");
     let message = refused("(module (func (export \"canister_update icwasi_x\")))");
     assert!(message.contains("icwasi_x"), "{message}");
-    let message = refused("(module (func (export \"_start\")))");
+    let message = refused(
+        "(module (func (export \"_start\")) \
+                 (func (export \"icwasi.p1.sched_yield\") (result i32) (i32.const 0)))",
+    );
     assert!(message.contains("command"), "{message}");
     let globals = "(global i32 (i32.const 0))".repeat(1_001);
     let message = refused(&format!("(module {globals})"));

@@ -4,6 +4,7 @@
 
 mod admin;
 mod error;
+pub mod exec;
 pub mod limits;
 mod link_config;
 pub mod methods;

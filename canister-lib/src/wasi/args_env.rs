@@ -1,7 +1,8 @@
 //! `args_*` and `environ_*`.
 //!
 //! Arguments come from the link configuration. So do environment variables; those of the
-//! canister's settings are added, and replace equal names.
+//! canister's settings are added, and replace equal names. A run of a command has its own
+//! arguments, and adds variables that win over both.
 
 use super::errno::{Errno, Result};
 use super::guest::Guest;
@@ -20,14 +21,23 @@ impl Environment {
 
 /// `args_sizes_get`: number of arguments, and bytes of all with a NUL after each.
 pub fn args_sizes_get(rt: &mut Runtime, g: &mut Guest<'_>, count: u32, size: u32) -> Result<()> {
-    let strings: Vec<&[u8]> = rt.config().args.iter().map(String::as_bytes).collect();
+    let strings = arguments(rt);
     put_sizes(g, &strings, count, size)
 }
 
 /// `args_get`: pointers to `argv`, the strings to `buf`.
 pub fn args_get(rt: &mut Runtime, g: &mut Guest<'_>, argv: u32, buf: u32) -> Result<()> {
-    let strings: Vec<&[u8]> = rt.config().args.iter().map(String::as_bytes).collect();
+    let strings = arguments(rt);
     put_strings(g, &strings, argv, buf)
+}
+
+/// Those of the run, or else of the link configuration.
+fn arguments(rt: &mut Runtime) -> Vec<Vec<u8>> {
+    let args = match &rt.wasi.run {
+        Some(run) if !run.args.is_empty() => &run.args,
+        _ => &rt.config().args,
+    };
+    args.iter().map(|arg| arg.as_bytes().to_vec()).collect()
 }
 
 /// `environ_sizes_get`
@@ -59,6 +69,13 @@ fn collect(rt: &mut Runtime) -> Vec<Vec<u8>> {
     }
     for (name, value) in settings {
         variables.push([&name[..], b"=", &value].concat());
+    }
+    if let Some(run) = &rt.wasi.run {
+        for (name, value) in &run.env {
+            let prefix = [name.as_bytes(), b"="].concat();
+            variables.retain(|variable| !variable.starts_with(&prefix));
+            variables.push([&prefix[..], value.as_bytes()].concat());
+        }
     }
     variables
 }

@@ -16,7 +16,7 @@ pub fn fd_close(rt: &mut Runtime, fd: u32) -> Result<()> {
     release(rt, &descriptor)
 }
 
-fn release(rt: &mut Runtime, descriptor: &Descriptor) -> Result<()> {
+pub(crate) fn release(rt: &mut Runtime, descriptor: &Descriptor) -> Result<()> {
     match descriptor {
         Descriptor::File(file) => Ok(rt.fs()?.release(file.ino)?),
         Descriptor::Dir(dir) => match dir.ino {

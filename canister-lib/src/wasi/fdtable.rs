@@ -160,6 +160,12 @@ impl FdTable {
         self.entries[fd as usize].take().ok_or(Errno::BADF)
     }
 
+    /// Empties the table; the program starts with stdio and the preopened directory again.
+    pub(crate) fn take_all(&mut self) -> Vec<Descriptor> {
+        let entries = std::mem::replace(self, Self::new()).entries;
+        entries.into_iter().flatten().collect()
+    }
+
     /// Moves `from` to `to`, which both exist, and returns what `to` was.
     pub fn renumber(&mut self, from: u32, to: u32) -> Result<Descriptor> {
         self.get(to)?;

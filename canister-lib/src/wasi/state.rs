@@ -5,6 +5,7 @@ use super::args_env::Environment;
 use super::clock::Clock;
 use super::fdtable::FdTable;
 use super::random::Random;
+use super::run::Run;
 use super::stable::GuestStable;
 use super::stdio::Stdio;
 
@@ -18,6 +19,8 @@ pub struct State {
     pub(crate) random: Random,
     pub(crate) environment: Environment,
     pub(crate) guest_stable: GuestStable,
+    /// The run of a command that is under way.
+    pub(crate) run: Option<Run>,
 }
 
 impl State {
@@ -29,6 +32,7 @@ impl State {
             random: Random::new(),
             environment: Environment::new(),
             guest_stable: GuestStable::new(),
+            run: None,
         }
     }
 

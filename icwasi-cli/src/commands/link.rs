@@ -3,7 +3,9 @@
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
-use icwasi_cli::link::{self, DEFAULT_ARENA, LinkError, LinkOptions, Linked, ModeChoice};
+use icwasi_cli::link::{
+    self, DEFAULT_ARENA, ExecAccess, LinkError, LinkOptions, Linked, ModeChoice,
+};
 use serde_json::json;
 
 use super::{Context, UsageError};
@@ -15,8 +17,8 @@ use crate::printer::size;
 /// The input is what a compiler makes for wasm32-wasip1. If it holds the `icwasi` crate, its
 /// WASI imports are bound to that (rewire); else icwasi's own copy is merged in (inject).
 ///
-/// A program that exports canister methods (`canister_update NAME`, `canister_query NAME`) is
-/// needed; plain commands (`_start` only) can't be run in a canister by this version.
+/// The program exports canister methods (`canister_update NAME`, `canister_query NAME`), or it is
+/// a command (`_start` only): then the canister gets a method that runs it, `icwasi_exec`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The module to link.
@@ -46,6 +48,12 @@ pub struct Args {
     /// How to bind WASI imports.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
+    /// Name of the method that runs a command [default: icwasi_exec].
+    #[arg(long, value_name = "NAME", help_heading = "Commands")]
+    exec_method: Option<String>,
+    /// Who may call it.
+    #[arg(long, value_enum, default_value_t = Access::Controllers, help_heading = "Commands")]
+    exec_access: Access,
     /// Heap of the injected library.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Inject")]
     arena: Option<u64>,
@@ -71,6 +79,24 @@ enum Mode {
     Inject,
 }
 
+/// Who may run a command.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Access {
+    /// Controllers of the canister, never the anonymous identity.
+    Controllers,
+    /// Everybody.
+    Public,
+}
+
+impl From<Access> for ExecAccess {
+    fn from(access: Access) -> Self {
+        match access {
+            Access::Controllers => ExecAccess::Controllers,
+            Access::Public => ExecAccess::Public,
+        }
+    }
+}
+
 pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let input = read(&args.input)?;
     let candid = match &args.candid {
@@ -89,6 +115,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         quota: args.quota,
         candid,
         arena: args.arena.unwrap_or(DEFAULT_ARENA),
+        exec_method: args.exec_method,
+        exec_access: args.exec_access.into(),
         headroom: args.headroom,
         library: None,
     };
@@ -150,7 +178,7 @@ fn read_text(path: &Path) -> anyhow::Result<String> {
     })
 }
 
-fn parse_env(text: &str) -> Result<(String, String), String> {
+pub fn parse_env(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
@@ -158,7 +186,7 @@ fn parse_env(text: &str) -> Result<(String, String), String> {
 }
 
 /// Bytes with a suffix: K, M, G, T or KiB... in powers of 1,024; kB, MB... in powers of 1,000.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());

@@ -13,6 +13,7 @@ pub mod pull;
 pub mod push;
 pub mod replica;
 pub mod rm;
+pub mod run;
 pub mod stat;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use icwasi_cli::project::Project;
 use icwasi_cli::remote::connect::{self, ConnectError, Connection, is_loopback};
 use icwasi_cli::remote::identity::{self, Choice};
 use icwasi_cli::remote::{AgentAdmin, RemoteError, RetryPolicy, Retrying};
+use icwasi_cli::run::RunError;
 use icwasi_cli::transfer::TransferError;
 
 use crate::cli::{Cli, Command, GlobalOptions};
@@ -71,6 +73,7 @@ pub async fn run(cli: Cli, printer: Printer) -> anyhow::Result<ExitStatus> {
 async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitStatus> {
     match command {
         Command::Link(args) => link::run(args, context),
+        Command::Run(args) => run::run(args, context).await,
         Command::Check(args) => check::run(args, context),
         Command::Push(args) => push::run(args, context).await,
         Command::Pull(args) => pull::run(args, context).await,
@@ -201,6 +204,14 @@ pub fn kind_of(error: &anyhow::Error) -> &'static str {
         }
         if cause.is::<icwasi_cli::project::ProjectError>() {
             return "project";
+        }
+        if let Some(e) = cause.downcast_ref::<RunError>() {
+            return match e {
+                RunError::Link(_) | RunError::NotACommand | RunError::Refused(_) => "link",
+                RunError::Transfer(e) => e.kind(),
+                RunError::Remote(e) => e.kind(),
+                _ => "run",
+            };
         }
         if cause.is::<icwasi_cli::link::LinkError>() {
             return "link";

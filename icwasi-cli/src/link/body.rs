@@ -1,9 +1,10 @@
 //! Rewrites function bodies: a few operators change, all bytes between them are copied raw.
 
-use wasmparser::{ConstExpr, FunctionBody, Operator};
+use wasmparser::{ConstExpr, FunctionBody, Operator, ValType};
 
 use super::encode::{sleb, uleb};
 use super::error::LinkError;
+use super::unwind::{Unwind, dummies};
 
 const CALL: u8 = 0x10;
 const RETURN_CALL: u8 = 0x12;
@@ -15,6 +16,11 @@ const EMPTY_BLOCK: u8 = 0x40;
 const UNREACHABLE: u8 = 0x00;
 const END: u8 = 0x0b;
 const REF_FUNC: u8 = 0xd2;
+const BLOCK: u8 = 0x02;
+const BR: u8 = 0x0c;
+const BR_IF: u8 = 0x0d;
+const BR_TABLE: u8 = 0x0e;
+const RETURN: u8 = 0x0f;
 
 /// What changes in a body. Indices of types and globals never do: those of the guest come first.
 #[derive(Default)]
@@ -27,6 +33,8 @@ pub(crate) struct BodyRewriter<'p> {
     pub memory: Option<MemoryShims>,
     /// Checks the shadow stack where a frame is made.
     pub stack: Option<StackGuard>,
+    /// Leaves out `data.drop`: the next run needs the segment again.
+    pub keep_data: bool,
 }
 
 /// Indices of the functions that stand in for the memory operators.
@@ -53,12 +61,47 @@ impl BodyRewriter<'_> {
         scratch: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<(), LinkError> {
+        self.rewrite_with(body, None, scratch, out)
+    }
+
+    /// As [`Self::rewrite`], for a function that returns `results` and from which an exit must
+    /// find its way out: the body goes into a block, and each call that may exit is followed by
+    /// a test that leaves the block. Behind it, `results` are made up.
+    ///
+    /// ```text
+    /// block  body: ... call f; global.get flag; br_if block ...; return  end  results
+    /// ```
+    pub fn rewrite_unwinding(
+        &self,
+        body: &FunctionBody<'_>,
+        unwind: &Unwind,
+        results: &[ValType],
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LinkError> {
+        self.rewrite_with(body, Some((unwind, results)), scratch, out)
+    }
+
+    fn rewrite_with(
+        &self,
+        body: &FunctionBody<'_>,
+        unwind: Option<(&Unwind, &[ValType])>,
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LinkError> {
         scratch.clear();
         let raw = body.as_bytes();
         let start = body.range().start;
         let mut copied = 0;
         let mut after_tee = false;
         let mut ops = body.get_operators_reader()?;
+        // Blocks around the operator; the label of this number is the function's own.
+        let mut depth = 0;
+        if unwind.is_some() {
+            copied = ops.original_position() - start;
+            scratch.extend_from_slice(&raw[..copied]);
+            scratch.extend_from_slice(&[BLOCK, EMPTY_BLOCK]);
+        }
         while !ops.eof() {
             let at = ops.original_position() - start;
             let op = ops.read()?;
@@ -94,6 +137,10 @@ impl BodyRewriter<'_> {
                         emit(CALL, shims.grow, scratch);
                     }
                 }
+                Operator::DataDrop { .. } if self.keep_data => {
+                    scratch.extend_from_slice(&raw[copied..at]);
+                    copied = ops.original_position() - start;
+                }
                 Operator::DataDrop { data_index } => {
                     if let Some(map) = self.data {
                         let new = lookup(map, data_index, "data segment", start + at)?;
@@ -121,7 +168,51 @@ impl BodyRewriter<'_> {
                         copied = next;
                     }
                 }
+                // The function's own label moves out by one.
+                Operator::Br { relative_depth } if unwind.is_some() && relative_depth == depth => {
+                    emit(BR, depth + 1, scratch);
+                }
+                Operator::BrIf { relative_depth }
+                    if unwind.is_some() && relative_depth == depth =>
+                {
+                    emit(BR_IF, depth + 1, scratch);
+                }
+                Operator::BrTable { ref targets } if unwind.is_some() => {
+                    scratch.extend_from_slice(&raw[copied..at]);
+                    scratch.push(BR_TABLE);
+                    uleb(scratch, targets.len().into());
+                    let moved = |label: u32| u64::from(label + u32::from(label == depth));
+                    for label in targets.targets() {
+                        uleb(scratch, moved(label?));
+                    }
+                    uleb(scratch, moved(targets.default()));
+                    copied = ops.original_position() - start;
+                }
+                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => depth += 1,
+                Operator::End if depth > 0 => depth -= 1,
+                Operator::End => {
+                    if let Some((_, results)) = unwind {
+                        scratch.extend_from_slice(&raw[copied..at]);
+                        scratch.extend_from_slice(&[RETURN, END]);
+                        dummies(results, scratch).ok_or_else(|| LinkError::Unsupported {
+                            feature: format!("a function that returns one of {results:?}"),
+                            advice: "the IC allows numbers, funcref and externref",
+                        })?;
+                        copied = at;
+                    }
+                }
                 _ => {}
+            }
+            if let Some((unwind, _)) = unwind
+                && unwind.may_exit(&op)
+            {
+                let next = ops.original_position() - start;
+                scratch.extend_from_slice(&raw[copied..next]);
+                scratch.push(GLOBAL_GET);
+                uleb(scratch, unwind.flag.into());
+                scratch.push(BR_IF);
+                uleb(scratch, depth.into());
+                copied = next;
             }
             after_tee = matches!(op, Operator::LocalTee { .. });
         }

@@ -1,4 +1,4 @@
-//! Merges the admin interface into the canister's own candid interface.
+//! Merges the interfaces of the admin endpoints and of commands into the canister's own candid interface.
 
 use std::collections::HashSet;
 
@@ -19,22 +19,23 @@ struct Interface {
     methods: Vec<(String, Type)>,
 }
 
-/// The canister's interface with the admin methods, or its own one without `admin`. `None` if
+/// The canister's interface with those that the linker adds: place and text of each. `None` if
 /// there is nothing to say.
-pub(crate) fn merge(guest: Option<(&str, &str)>, admin: bool) -> Result<Option<String>, LinkError> {
-    match (guest, admin) {
-        (None, false) => Ok(None),
-        (None, true) => Ok(Some(ADMIN_INTERFACE.to_owned())),
-        (Some((place, text)), false) => {
-            parse(place, text)?;
-            Ok(Some(text.to_owned()))
-        }
-        (Some((place, text)), true) => {
-            let guest = parse(place, text)?;
-            let admin = parse("the admin service", ADMIN_INTERFACE)?;
-            join(guest, admin, place).map(Some)
-        }
+pub(crate) fn merge(
+    guest: Option<(&str, &str)>,
+    added: &[(&str, String)],
+) -> Result<Option<String>, LinkError> {
+    let (mut text, place) = match (guest, added) {
+        (None, []) => return Ok(None),
+        (None, [(place, text), ..]) => (text.clone(), *place),
+        (Some((place, text)), _) => (text.to_owned(), place),
+    };
+    parse(place, &text)?;
+    let rest = if guest.is_some() { added } else { &added[1..] };
+    for (with, interface) in rest {
+        text = join(parse(place, &text)?, parse(with, interface)?, place)?;
     }
+    Ok(Some(text))
 }
 
 fn parse(place: &str, text: &str) -> Result<Interface, LinkError> {
@@ -144,7 +145,7 @@ fn join(guest: Interface, admin: Interface, place: &str) -> Result<String, LinkE
     };
     let text = pretty_print(&IDLMergedProg::new(prog));
     // What was put together must be an interface again.
-    parse(&format!("{place}, joined with the admin interface"), &text)?;
+    parse(&format!("{place}, joined with icwasi's interface"), &text)?;
     Ok(text)
 }
 
@@ -180,7 +181,8 @@ mod tests {
     use super::*;
 
     fn merged(guest: &str) -> Result<String, LinkError> {
-        merge(Some(("test.did", guest)), true).map(|text| text.unwrap_or_default())
+        let added = [("the admin service", ADMIN_INTERFACE.to_owned())];
+        merge(Some(("test.did", guest)), &added).map(|text| text.unwrap_or_default())
     }
 
     #[test]

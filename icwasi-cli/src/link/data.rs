@@ -9,6 +9,8 @@ use super::parse::{Module, const_i32};
 
 /// Most data segments that a module may have.
 const MAX_SEGMENTS: usize = 100_000;
+/// Segments of a command from which on neighbours are joined.
+const REFILLED: usize = 4_096;
 /// Gaps of zeros between segments that are tried, smallest first, until the count fits.
 const GAPS: [u32; 7] = [0, 16, 64, 256, 1_024, 4_096, 16_384];
 
@@ -20,17 +22,26 @@ pub(crate) struct DataSection {
     pub guest_map: Option<Vec<u32>>,
     /// Index of the configuration's segment.
     pub config_segment: u32,
+    /// The guest's segments that are copied before each run of a command, in order.
+    pub initial: Vec<Initial>,
 }
 
 impl DataSection {
     /// Joins the segments: the guest's keep their order, `library` (address and bytes) and
     /// `config` come behind. Neighbours of the guest are joined only where there are too many.
+    ///
+    /// `refill`: the guest's active segments become passive, and are listed in
+    /// [`Self::initial`].
     pub fn new(
         guest: &Module<'_>,
         library: &[(u32, Vec<u8>)],
         config: &[u8],
+        refill: bool,
     ) -> Result<Self, LinkError> {
         let room = MAX_SEGMENTS.saturating_sub(library.len() + 1);
+        if refill {
+            return Self::refilled(guest, library, config, room);
+        }
         let mut content = Vec::with_capacity(guest.data_bytes.len() + config.len() + 64);
         let (guest_count, guest_map) = if guest.data.len() <= room {
             content.extend_from_slice(guest.data_bytes);
@@ -40,6 +51,69 @@ impl DataSection {
             let map = encode_groups(guest, &groups, &mut content)?;
             (groups.len() as u32, Some(map))
         };
+        Ok(Self::behind(
+            content,
+            guest_count,
+            guest_map,
+            Vec::new(),
+            library,
+            config,
+        ))
+    }
+
+    /// All of the guest's segments passive.
+    fn refilled(
+        guest: &Module<'_>,
+        library: &[(u32, Vec<u8>)],
+        config: &[u8],
+        room: usize,
+    ) -> Result<Self, LinkError> {
+        let single = || (0..guest.data.len()).map(|at| at..at + 1).collect();
+        let groups: Vec<std::ops::Range<usize>> = match guest.data.len() {
+            // Each costs some instructions of every run.
+            n if n > REFILLED => match coalesce(&guest.data, REFILLED) {
+                Ok(groups) => groups,
+                Err(_) if n <= room => single(),
+                Err(error) => return Err(error),
+            },
+            _ => single(),
+        };
+        let mut content = Vec::with_capacity(guest.data_bytes.len() + config.len() + 64);
+        let mut map = vec![0; guest.data.len()];
+        let mut initial = Vec::new();
+        for (new, group) in (0..).zip(&groups) {
+            map[group.clone()].fill(new);
+            let (joined, start) = join(guest, group);
+            content.push(1);
+            bytes(&mut content, &joined);
+            if let Some(address) = start {
+                initial.push(Initial {
+                    segment: new,
+                    address,
+                    length: joined.len() as u32,
+                });
+            }
+        }
+        let count = groups.len() as u32;
+        Ok(Self::behind(
+            content,
+            count,
+            Some(map),
+            initial,
+            library,
+            config,
+        ))
+    }
+
+    /// Adds what is not the guest's.
+    fn behind(
+        mut content: Vec<u8>,
+        guest_count: u32,
+        guest_map: Option<Vec<u32>>,
+        initial: Vec<Initial>,
+        library: &[(u32, Vec<u8>)],
+        config: &[u8],
+    ) -> Self {
         for (address, data) in library {
             content.push(0);
             content.push(0x41);
@@ -50,13 +124,36 @@ impl DataSection {
         let config_segment = guest_count + library.len() as u32;
         content.push(1);
         bytes(&mut content, config);
-        Ok(DataSection {
+        DataSection {
             content,
             count: config_segment + 1,
             guest_map,
             config_segment,
-        })
+            initial,
+        }
     }
+}
+
+/// A segment to be copied before each run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Initial {
+    pub segment: u32,
+    pub address: u32,
+    pub length: u32,
+}
+
+/// Bytes of a group, with zeros in its gaps, and the address of its first one.
+fn join(guest: &Module<'_>, group: &std::ops::Range<usize>) -> (Vec<u8>, Option<u32>) {
+    let start = address(&guest.data[group.start]);
+    let mut joined = Vec::new();
+    for segment in &guest.data[group.clone()] {
+        let at = address(segment)
+            .zip(start)
+            .map_or(0, |(at, start)| at - start);
+        joined.resize(at as usize, 0);
+        joined.extend_from_slice(segment.data);
+    }
+    (joined, start)
 }
 
 /// Address of an active segment at a fixed place.
@@ -121,12 +218,7 @@ fn encode_groups(
             encode_other(guest, first, out)?;
             continue;
         };
-        let mut joined = Vec::new();
-        for segment in &guest.data[group.clone()] {
-            let at = address(segment).map_or(0, |address| address - start);
-            joined.resize(at as usize, 0);
-            joined.extend_from_slice(segment.data);
-        }
+        let (joined, _) = join(guest, group);
         out.push(0);
         out.push(0x41);
         sleb(out, i64::from(start as i32));

@@ -4,6 +4,7 @@ use wasmparser::{ExternalKind, ValType};
 
 use super::encode::type_name;
 use super::error::LinkError;
+use super::exec::ExecAccess;
 use super::parse::Module;
 use super::plan::{OutExport, Plan, Synth, Target};
 
@@ -84,11 +85,6 @@ impl<'a> Plan<'a> {
                 return Err(LinkError::MethodConflict(export.name.to_owned()));
             }
         }
-        let commands_only =
-            guest.export("_start").is_some() && !entries.iter().any(|e| !is_admin(e.name));
-        if commands_only {
-            return Err(LinkError::Command);
-        }
 
         let enter = self.require("icwasi.enter", &[], &[])?;
         let leave = self.require("icwasi.leave", &[], &[])?;
@@ -101,6 +97,19 @@ impl<'a> Plan<'a> {
         }
         if admin {
             self.plan_admin(enter, leave)?;
+        }
+        if let Some(exec) = self.exec.clone() {
+            let run = self.require("icwasi.exec", &[ValType::I32], &[])?;
+            let steps = vec![Step::CallWith(run, exec.access.code())];
+            self.entry(
+                &format!("canister_update {}", exec.method),
+                enter,
+                steps,
+                leave,
+            );
+            if let Some(index) = guest.export("_start") {
+                check_type(guest, "_start", ExternalKind::Func, index)?;
+            }
         }
         self.plan_start("canister_init", INSTALL, enter, leave)?;
         self.plan_start("canister_post_upgrade", UPGRADE, enter, leave)?;
@@ -152,6 +161,12 @@ impl<'a> Plan<'a> {
         }
         steps.push(Step::CallWith(start, kind));
         let guest = self.guest;
+        // Of a command, nothing runs before its method is called.
+        if self.exec.is_some() {
+            steps.push(Step::CallWith(started, kind));
+            self.entry(name, enter, steps, leave);
+            return Ok(());
+        }
         // A start function may call WASI, so it must not run before `icwasi.start`.
         if let Some(index) = guest.start {
             check_type(guest, "(start)", ExternalKind::Func, index)?;
@@ -177,7 +192,14 @@ impl<'a> Plan<'a> {
 
     fn plan_inspect(&mut self, admin: bool, enter: Target, leave: Target) -> Result<(), LinkError> {
         const NAME: &str = "canister_inspect_message";
-        let guests = self.guest.export(NAME).map(Target::Guest);
+        // A command has no method but the one that runs it.
+        let guests = match &self.exec {
+            Some(exec) if exec.access == ExecAccess::Controllers => {
+                Some(self.require("icwasi.exec_inspect", &[], &[])?)
+            }
+            Some(_) => None,
+            None => self.guest.export(NAME).map(Target::Guest),
+        };
         let steps = match (admin, guests) {
             (false, None) => return Ok(()),
             (false, Some(guests)) => vec![Step::Call(guests)],

@@ -106,13 +106,23 @@ pub enum LinkError {
          `--mode rewire`, or remove the dependency"
     )]
     NotInjectable,
-    /// A command without canister methods.
+    /// A command (`_start`) that holds the `icwasi` crate.
     #[error(
-        "the module is a WASI command (`_start`, no `canister_*` exports), so nothing could be \
-         called in the canister; running commands inside a canister is not available in this \
-         version. Build a reactor that exports `canister_update NAME` or `canister_query NAME`"
+        "the module is a WASI command (`_start`, no `canister_*` exports) that contains the icwasi \
+         crate: it cannot be run with a fresh memory each time, since the library is in that \
+         memory. Remove the dependency on the crate, or build a reactor that exports \
+         `canister_update NAME` or `canister_query NAME`"
     )]
     Command,
+    /// `--exec-method` for a module that is no command.
+    #[error(
+        "--exec-method: the module is no command: {0}. Only a program with `_start` and without \
+         canister methods of its own can be run"
+    )]
+    NotACommand(
+        /// What it is.
+        &'static str,
+    ),
     /// The guest exports a method of the admin interface.
     #[error("the module exports `{0}`, which is a method of the admin interface; rename it")]
     MethodConflict(

@@ -102,4 +102,25 @@ impl Layout {
     pub fn visible_pages_global(&self, library: &Library<'_>) -> u32 {
         self.globals + library.module.globals.len() as u32
     }
+
+    /// The globals of a command, behind all others.
+    pub fn exec_globals(&self, library: &Library<'_>) -> ExecGlobals {
+        let first = self.visible_pages_global(library) + 1;
+        ExecGlobals {
+            exiting: first,
+            top: first + 1,
+            runs: first + 2,
+        }
+    }
+}
+
+/// Globals that the output has if a command is run in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExecGlobals {
+    /// 1 while the program exits.
+    pub exiting: u32,
+    /// Page behind the last one, behind the library, that this run was handed.
+    pub top: u32,
+    /// Runs so far, this one included.
+    pub runs: u32,
 }

@@ -17,6 +17,7 @@ mod data;
 mod encode;
 mod entry;
 mod error;
+mod exec;
 mod ic0;
 mod layout;
 mod library;
@@ -25,8 +26,10 @@ mod names;
 mod parse;
 mod plan;
 mod rewrite;
+mod run;
 mod synth;
 mod types;
+mod unwind;
 pub mod verify;
 
 use std::io::Write;
@@ -34,6 +37,7 @@ use std::path::Path;
 
 pub use check::{CheckReport, check};
 pub use error::LinkError;
+pub use exec::{DEFAULT_EXEC_METHOD, ExecAccess};
 pub use verify::Figures;
 
 use library::Library;
@@ -93,6 +97,11 @@ pub struct LinkOptions {
     /// The canister's candid interface: where it is from, and its text. `None`: the one in the
     /// module's metadata, if any.
     pub candid: Option<(String, String)>,
+    /// Name of the method that runs a command (*inject*). `None`: [`DEFAULT_EXEC_METHOD`] for a
+    /// command; given for another program, it is an error.
+    pub exec_method: Option<String>,
+    /// Who may call it.
+    pub exec_access: ExecAccess,
     /// Bytes of the library's heap (*inject*).
     pub arena: u64,
     /// Bytes kept free behind the guest's initial memory, for allocators that take growth for
@@ -114,6 +123,8 @@ impl Default for LinkOptions {
             env: Vec::new(),
             quota: None,
             candid: None,
+            exec_method: None,
+            exec_access: ExecAccess::default(),
             arena: DEFAULT_ARENA,
             headroom: 0,
             library: None,
@@ -161,7 +172,14 @@ pub fn link(module: &[u8], options: &LinkOptions) -> Result<Linked, LinkError> {
         (None, Some(text)) => Some(("the module's candid:service metadata", text.as_str())),
         (None, None) => None,
     };
-    let candid = candid::merge(interface, options.admin)?;
+    let mut own = Vec::new();
+    if options.admin {
+        own.push(("the admin service", candid::ADMIN_INTERFACE.to_owned()));
+    }
+    if let Some(exec) = &plan.exec {
+        own.push(("the method that runs the program", exec.interface()));
+    }
+    let candid = candid::merge(interface, &own)?;
     let extras = rewrite::Extras {
         config: config::encode(options)?,
         candid,

@@ -92,6 +92,8 @@ fn synth_name(plan: &Plan<'_>, at: u32, synth: &Synth) -> String {
         Synth::ArenaSize => "arena_size",
         Synth::MemorySize => "memory_size",
         Synth::MemoryGrow => "memory_grow",
+        Synth::RunStart => "run_start",
+        Synth::ProcExit(_) => "proc_exit",
         Synth::Entry(_) => {
             let entry = plan.entries.iter().find(|e| e.target == Target::Synth(at));
             entry.map_or("entry", |e| e.name.as_str())

@@ -9,11 +9,13 @@ use super::LinkOptions;
 use super::encode::type_name;
 use super::entry::{Entry, Step};
 use super::error::LinkError;
+use super::exec::Exec;
 use super::layout::Layout;
 use super::library::Library;
 use super::live::live_functions;
 use super::parse::{FuncImport, Module};
 use super::types::TypeTable;
+use super::unwind::{Unwind, is_exit};
 use super::{Mode, ModeChoice, ic0};
 
 /// A function of the output, before functions are numbered.
@@ -38,6 +40,10 @@ pub(crate) enum Synth {
     ArenaSize,
     MemorySize,
     MemoryGrow,
+    /// Runs the guest's `_start` from its initial memory.
+    RunStart,
+    /// `proc_exit` that unwinds; calls `icwasi.exit`.
+    ProcExit(Target),
     /// An entry point of a message.
     Entry(Entry),
 }
@@ -54,6 +60,10 @@ pub(crate) struct Plan<'a> {
     pub guest: &'a Module<'a>,
     pub library: Option<&'a Library<'a>>,
     pub layout: Option<Layout>,
+    /// The guest is a command that a method runs.
+    pub exec: Option<Exec>,
+    /// How an exit of the command finds its way out.
+    pub unwind: Option<Unwind>,
     pub types: TypeTable,
     /// Types of the library in the output.
     pub library_types: Vec<u32>,
@@ -99,6 +109,13 @@ impl<'a> Plan<'a> {
         let layout = library
             .map(|library| Layout::new(guest, library, options.arena, options.headroom))
             .transpose()?;
+        let exec = Exec::new(guest, options, library.is_some())?;
+        let unwind = match (&exec, library, layout) {
+            (Some(_), Some(library), Some(layout)) => {
+                Some(Unwind::new(guest, layout.exec_globals(library).exiting)?)
+            }
+            _ => None,
+        };
         let mut types = TypeTable::new(&guest.types);
         let library_types = library.map_or_else(Vec::new, |library| {
             library
@@ -112,6 +129,8 @@ impl<'a> Plan<'a> {
             guest,
             library,
             layout,
+            exec,
+            unwind,
             types,
             library_types,
             imports: Vec::new(),
@@ -185,6 +204,11 @@ impl<'a> Plan<'a> {
         let mut missing = Vec::new();
         for import in &self.guest.imports {
             let target = match wasi_exports(import) {
+                Some(_) if self.exec.is_some() && is_exit(import.module, import.name) => {
+                    self.bound.push(import.full_name());
+                    let exit = self.require("icwasi.exit", &[ValType::I32], &[])?;
+                    self.synth(Synth::ProcExit(exit))
+                }
                 Some(names) => {
                     self.bound.push(import.full_name());
                     match names.iter().find_map(|name| self.find(name)) {
@@ -261,6 +285,7 @@ impl<'a> Plan<'a> {
             ("icwasi_link", "config_copy") => Some(self.synth(Synth::ConfigCopy)),
             ("icwasi_link", "arena_start") if !guest => Some(self.synth(Synth::ArenaStart)),
             ("icwasi_link", "arena_size") if !guest => Some(self.synth(Synth::ArenaSize)),
+            ("icwasi_link", "run_start") if !guest => Some(self.synth(Synth::RunStart)),
             _ => None,
         })
     }
@@ -375,8 +400,12 @@ impl<'a> Plan<'a> {
         let mut targets = self.guest_imports.clone();
         targets.extend(self.entries.iter().map(|e| e.target));
         for synth in &self.synth {
-            if let Synth::Entry(entry) = synth {
-                targets.extend(entry.steps.iter().flat_map(Step::targets));
+            match synth {
+                Synth::Entry(entry) => {
+                    targets.extend(entry.steps.iter().flat_map(Step::targets));
+                }
+                Synth::ProcExit(exit) => targets.push(*exit),
+                _ => {}
             }
         }
         let library = targets.into_iter().filter_map(|target| match target {
@@ -405,9 +434,9 @@ pub(crate) fn synth_type(synth: &Synth) -> (&'static [ValType], &'static [ValTyp
     const I32: &[ValType] = &[ValType::I32];
     match synth {
         Synth::ConfigSize | Synth::ArenaStart | Synth::ArenaSize | Synth::MemorySize => (&[], I32),
-        Synth::ConfigCopy => (I32, &[]),
+        Synth::ConfigCopy | Synth::ProcExit(_) => (I32, &[]),
         Synth::MemoryGrow => (I32, I32),
-        Synth::Entry(_) => (&[], &[]),
+        Synth::RunStart | Synth::Entry(_) => (&[], &[]),
     }
 }
 

@@ -12,6 +12,7 @@ use super::library::Placement;
 use super::names;
 use super::parse::MARKER_SECTION;
 use super::plan::{Plan, Synth, Target, synth_type};
+use super::run::Run;
 use super::synth::{self, Context};
 
 /// What goes into the output besides code.
@@ -42,7 +43,12 @@ pub(crate) fn write(plan: &mut Plan<'_>, extras: &Extras) -> Result<Vec<u8>, Lin
         (Some(library), Some(placement)) => library.place_data(placement)?,
         _ => Vec::new(),
     };
-    let data = DataSection::new(plan.guest, &library_data, &extras.config)?;
+    let data = DataSection::new(
+        plan.guest,
+        &library_data,
+        &extras.config,
+        plan.exec.is_some(),
+    )?;
     let rewriter = BodyRewriter {
         functions: Some(&plan.guest_functions),
         data: data.guest_map.as_deref(),
@@ -51,6 +57,7 @@ pub(crate) fn write(plan: &mut Plan<'_>, extras: &Extras) -> Result<Vec<u8>, Lin
             grow: plan.index(shim(plan, |s| matches!(s, Synth::MemoryGrow))),
         }),
         stack: None,
+        keep_data: plan.exec.is_some(),
     };
     let mut out = Vec::with_capacity(plan.guest.bytes.len() + (1 << 20));
     out.extend_from_slice(b"\0asm\x01\0\0\0");
@@ -269,6 +276,11 @@ fn globals(
             constant(mutable, value);
         }
         constant(true, layout.guest_pages);
+        if plan.exec.is_some() {
+            for _ in 0..3 {
+                constant(true, 0);
+            }
+        }
     }
     let mut out = counted(count);
     out.extend_from_slice(&items);
@@ -451,8 +463,15 @@ fn code(
     let guest = plan.guest;
     let mut scratch = Vec::new();
     let mut items = Vec::with_capacity(guest.code_range.len() + (1 << 20));
-    for body in &guest.bodies {
-        rewriter.rewrite(&guest.body(body), &mut scratch, &mut items)?;
+    for (at, body) in (guest.imports.len() as u32..).zip(&guest.bodies) {
+        let body = guest.body(body);
+        match &plan.unwind {
+            Some(unwind) if unwind.leaves(at) => {
+                let results = guest.func_type(at).map_or(&[][..], |ty| ty.results());
+                rewriter.rewrite_unwinding(&body, unwind, results, &mut scratch, &mut items)?;
+            }
+            _ => rewriter.rewrite(&body, &mut scratch, &mut items)?,
+        }
     }
     if let (Some(library), Some(placement), Some(layout)) = (plan.library, placement, plan.layout) {
         let guard = BodyRewriter {
@@ -481,6 +500,10 @@ fn code(
         visible_pages: match (plan.library, plan.layout) {
             (Some(library), Some(layout)) => layout.visible_pages_global(library),
             _ => 0,
+        },
+        run: match plan.exec {
+            Some(_) => Some(Run::new(plan, rewriter, data)?),
+            None => None,
         },
     };
     for synth in &plan.synth {

@@ -5,6 +5,7 @@ use wasm_encoder::{BlockType, Function, Instruction, ValType};
 use super::entry::{Entry, Step};
 use super::layout::Layout;
 use super::plan::{Plan, Synth};
+use super::run::Run;
 
 /// What written functions refer to.
 pub(crate) struct Context {
@@ -14,14 +15,27 @@ pub(crate) struct Context {
     pub config_size: u32,
     /// The global behind the memory shims (*inject*).
     pub visible_pages: u32,
+    /// How a command is run.
+    pub run: Option<Run>,
 }
 
 /// In the visible-pages global: the guest has grown the memory and sees its true size.
-const TRUTH: i32 = -1;
+pub(super) const TRUTH: i32 = -1;
 
 /// The body of a written function, encoded with its size.
 pub(crate) fn body(plan: &Plan<'_>, synth: &Synth, context: &Context) -> Vec<u8> {
     use Instruction as I;
+    if let (Some(run), Some(layout)) = (&context.run, plan.layout) {
+        let written = match synth {
+            Synth::RunStart => Some(run.start(&layout)),
+            Synth::ProcExit(exit) => Some(run.exit(plan.index(*exit))),
+            Synth::MemoryGrow => Some(run.memory_grow(&layout)),
+            _ => None,
+        };
+        if let Some(function) = written {
+            return encoded(&function);
+        }
+    }
     let (locals, code): (Vec<(u32, ValType)>, Vec<Instruction<'_>>) = match (synth, plan.layout) {
         (Synth::ConfigSize, _) => (vec![], vec![I::I32Const(context.config_size as i32)]),
         (Synth::ConfigCopy, _) => {
@@ -34,21 +48,28 @@ pub(crate) fn body(plan: &Plan<'_>, synth: &Synth, context: &Context) -> Vec<u8>
         }
         (Synth::ArenaStart, Some(layout)) => (vec![], vec![I::I32Const(layout.arena_start as i32)]),
         (Synth::ArenaSize, Some(layout)) => (vec![], vec![I::I32Const(layout.arena_size as i32)]),
-        (Synth::MemorySize, Some(_)) => (vec![], memory_size(context)),
+        (Synth::MemorySize, Some(_)) => match &context.run {
+            Some(run) => (vec![], run.memory_size()),
+            None => (vec![], memory_size(context)),
+        },
         (Synth::MemoryGrow, Some(layout)) => {
             (vec![(1, ValType::I32)], memory_grow(&layout, context))
         }
         (Synth::Entry(entry), _) => (vec![], entry_code(plan, entry)),
-        // These are planned in inject mode only, which has a layout.
-        (_, None) => (vec![], vec![I::Unreachable]),
+        // Nothing calls these: without a command, or without a layout.
+        (Synth::RunStart | Synth::ProcExit(_), _) | (_, None) => (vec![], vec![I::Unreachable]),
     };
     let mut function = Function::new(locals);
     for instruction in &code {
         function.instruction(instruction);
     }
     function.instruction(&I::End);
+    encoded(&function)
+}
+
+fn encoded(function: &Function) -> Vec<u8> {
     let mut out = Vec::new();
-    wasm_encoder::Encode::encode(&function, &mut out);
+    wasm_encoder::Encode::encode(function, &mut out);
     out
 }
 
