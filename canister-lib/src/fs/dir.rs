@@ -260,18 +260,22 @@ fn double<M: Memory>(
     Ok((start, pages))
 }
 
-/// Adds an entry, after [`prepare`] for the same name. The caller stores the inode.
-pub fn insert<M: Memory>(
-    store: &mut Store<M>,
-    node: &mut Node,
+/// An insertion that cannot fail any more.
+pub struct Insertion {
+    page: u32,
+    cookie: u64,
+}
+
+/// Checks and reads what inserting `name` needs, after [`prepare`] for the same name.
+pub fn prepare_insert<M: Memory>(
+    store: &Store<M>,
+    node: &Node,
     name: &[u8],
-    ino: u32,
-    kind: Kind,
-) -> Result<(), FsError> {
+) -> Result<Insertion, FsError> {
     let table = table(store, node)?;
     let hash = hash(store, name);
     let page = page_at(store, node, table, index(hash, table.depth))?;
-    let mut header = dirpage::header(store, page, node.ino)?;
+    let header = dirpage::header(store, page, node.ino)?;
     if header.used + entry_len(name.len()) > BLOCK_LEN {
         return Err(FsError::Corrupt("directory page"));
     }
@@ -283,16 +287,41 @@ pub fn insert<M: Memory>(
         needed: BLOCK,
         available: 0,
     })? as u64;
-    let birth = store.sb.generation;
+    let cookie = hash | discriminator;
+    Ok(Insertion { page, cookie })
+}
+
+/// Adds an entry. A removal from the same directory may have come in between, if it freed no page.
+/// The caller stores the inode.
+pub fn finish_insert<M: Memory>(
+    store: &Store<M>,
+    node: &mut Node,
+    insertion: Insertion,
+    (name, ino, kind): (&[u8], u32, Kind),
+) {
+    let mut header = dirpage::header(store, insertion.page, node.ino)
+        .expect("prepare_insert read it, and a removal keeps it sound");
     let entry = NewEntry {
-        cookie: hash | discriminator,
+        cookie: insertion.cookie,
         ino,
         kind,
-        birth,
+        birth: store.sb.generation,
         name,
     };
-    dirpage::insert(store, page, &mut header, &entry);
+    dirpage::insert(store, insertion.page, &mut header, &entry);
     node.inode.count = node.inode.count.saturating_add(1);
+}
+
+/// Adds an entry, after [`prepare`] for the same name. The caller stores the inode.
+pub fn insert<M: Memory>(
+    store: &mut Store<M>,
+    node: &mut Node,
+    name: &[u8],
+    ino: u32,
+    kind: Kind,
+) -> Result<(), FsError> {
+    let insertion = prepare_insert(store, node, name)?;
+    finish_insert(store, node, insertion, (name, ino, kind));
     Ok(())
 }
 
@@ -304,14 +333,15 @@ pub struct Removal {
     pages: Vec<u32>,
 }
 
-/// Checks and reads what removing `found` needs.
+/// Checks and reads what removing `found` needs. `last`: the directory may become empty by it.
 pub fn prepare_remove<M: Memory>(
     store: &Store<M>,
     node: &Node,
     found: Found,
+    last: bool,
 ) -> Result<Removal, FsError> {
     let header = dirpage::header(store, found.page, node.ino)?;
-    let empties = node.inode.count == 1 && table(store, node)?.pages > 1;
+    let empties = last && node.inode.count == 1 && table(store, node)?.pages > 1;
     let pages = if empties {
         pages(store, node)?
     } else {

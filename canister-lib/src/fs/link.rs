@@ -190,7 +190,7 @@ impl<M: Memory> Fs<M> {
             return Err(FsError::IsDir);
         }
         let mut node = self.take_target(found.ino, found.kind)?;
-        let removal = dir::prepare_remove(&self.store, &parent, found)?;
+        let removal = dir::prepare_remove(&self.store, &parent, found, true)?;
         let result = self.drop_name(&mut node);
         if result.is_ok() {
             dir::remove(&mut self.store, &mut parent, removal);
@@ -226,7 +226,7 @@ impl<M: Memory> Fs<M> {
             self.nodes.put(node);
             return Err(FsError::NotEmpty);
         }
-        let removal = dir::prepare_remove(&self.store, &parent, found)?;
+        let removal = dir::prepare_remove(&self.store, &parent, found, true)?;
         let result = self.drop_name(&mut node);
         if result.is_ok() {
             dir::remove(&mut self.store, &mut parent, removal);
@@ -367,7 +367,8 @@ impl<M: Memory> Fs<M> {
     }
 
     /// Frees one orphan of an earlier run, if there is one. Orphans of this run stand before it in
-    /// the list. Damage ends the reclaiming; `check` reports what is left.
+    /// the list. Damage ends the reclaiming; `check` reports what is left. Stores the counters, as
+    /// the operation that follows may end early with an error.
     pub(super) fn reclaim_step(&mut self) {
         let ino = std::mem::take(&mut self.stale_orphan);
         if ino == 0 || self.store.read_only || self.is_open(ino) {
@@ -383,5 +384,6 @@ impl<M: Memory> Fs<M> {
         if self.free_orphan(&mut node).is_ok() {
             self.stale_orphan = next;
         }
+        self.store.sync();
     }
 }

@@ -88,34 +88,41 @@ impl<M: Memory> Fs<M> {
         } else {
             Some(self.take_live_dir(from_dir)?)
         };
-        // Everything that can fail has been read once; from here on, changes.
+        // What can fail comes first; after it, only changes. A rename inside a directory leaves it
+        // an entry, so its pages stay.
         let now = self.store.now;
-        {
-            let source = source_dir.as_ref().unwrap_or(&target_dir);
-            let found = dir::find(&self.store, source, from)?.ok_or(FsError::NotFound)?;
-            dir::prepare_remove(&self.store, source, found)?;
-        }
-        match (&mut replaced, target) {
-            (Some(node), Some(target)) => {
+        let source = source_dir.as_ref().unwrap_or(&target_dir);
+        let found = dir::find(&self.store, source, from)?.ok_or(FsError::NotFound)?;
+        let removal = dir::prepare_remove(&self.store, source, found, !same_dir)?;
+        let insertion = match (&mut replaced, target) {
+            (Some(node), Some(_)) => {
                 self.drop_name(node)?;
-                dirpage::repoint(&self.store, &target, moved.ino, found.kind);
+                None
+            }
+            _ => Some(dir::prepare_insert(&self.store, &target_dir, to)?),
+        };
+        let store = &mut self.store;
+        let source = source_dir.as_mut().unwrap_or(&mut target_dir);
+        dir::remove(store, source, removal);
+        if moves_dir {
+            source.inode.nlink = source.inode.nlink.saturating_sub(1);
+        }
+        match (insertion, target) {
+            (Some(insertion), _) => {
+                let entry = (to, moved.ino, found.kind);
+                dir::finish_insert(store, &mut target_dir, insertion, entry);
+            }
+            (None, Some(target)) => {
+                dirpage::repoint(store, &target, moved.ino, found.kind);
                 if moves_dir {
                     target_dir.inode.nlink = target_dir.inode.nlink.saturating_sub(1);
                 }
             }
-            _ => dir::insert(&mut self.store, &mut target_dir, to, moved.ino, found.kind)?,
+            (None, None) => unreachable!("what is not inserted replaces a target"),
         }
         if moves_dir {
-            target_dir.inode.nlink += 1;
+            target_dir.inode.nlink = target_dir.inode.nlink.saturating_add(1);
             moved.inode.parent = target_dir.ino;
-        }
-        let store = &mut self.store;
-        let source = source_dir.as_mut().unwrap_or(&mut target_dir);
-        let found = dir::find(store, source, from)?.ok_or(FsError::Corrupt("directory page"))?;
-        let removal = dir::prepare_remove(store, source, found)?;
-        dir::remove(store, source, removal);
-        if moves_dir {
-            source.inode.nlink = source.inode.nlink.saturating_sub(1);
         }
         moved.touch(now);
         moved.store(store);
