@@ -32,6 +32,9 @@ enum Command {
     Bench {
         /// What to measure.
         what: Bench,
+        /// Also write the results to FILE, as an array of JSON objects.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
     },
     /// What continuous integration runs: the same as `test`.
     Ci,
@@ -93,17 +96,15 @@ fn execute(command: Command) -> Result<()> {
         }
         Command::Test { filter } => checks::test(filter.as_deref()),
         Command::Ci => checks::test(None),
-        Command::Bench { what: Bench::Fs } => {
+        Command::Bench {
+            what: Bench::Fs,
+            json,
+        } => {
             setup::setup()?;
-            run(cargo().args([
-                "run",
-                "--quiet",
-                "--locked",
-                "--package",
-                "e2e",
-                "--bin",
-                "bench",
-            ]))
+            let mut bench = cargo();
+            bench.args(["run", "--quiet", "--locked", "--package", "e2e"]);
+            bench.args(["--bin", "bench", "--"]);
+            run(bench.args(json.map(std::path::absolute).transpose()?))
         }
         Command::Canister {
             example,

@@ -4,6 +4,8 @@
 //! returns the instructions that the work took by the Internet Computer's own counter.
 //! `cargo xtask bench fs` calls them and prints the results.
 
+mod names;
+
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 
@@ -82,32 +84,41 @@ fn read(path: String, total: u64, call: u32) -> u64 {
     })
 }
 
-/// Reads `count` pieces of `call` bytes at scattered offsets of a file of `size` bytes.
+/// Reads, or overwrites, `count` pieces of `call` bytes at scattered offsets of a file of `size`
+/// bytes.
 #[ic_cdk::update]
-fn read_scattered(path: String, size: u64, count: u32, call: u32) -> u64 {
+fn scattered(path: String, size: u64, count: u32, call: u32, overwrite: bool) -> u64 {
     let mut buffer = vec![0; call as usize];
     measure(|| {
-        let mut file = File::open(&path)?;
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).write(overwrite).open(&path)?;
         let slots = (size / u64::from(call)).max(1);
         for i in 0..u64::from(count) {
             // A multiplicative step visits the slots in a repeatable, scattered order.
             let slot = i.wrapping_mul(0x9E37_79B9_7F4A_7C15) % slots;
             file.seek(SeekFrom::Start(slot * u64::from(call)))?;
-            file.read_exact(&mut buffer)?;
+            if overwrite {
+                file.write_all(&buffer)?;
+            } else {
+                file.read_exact(&mut buffer)?;
+            }
         }
         Ok(())
     })
 }
 
-/// Makes a directory, then measures creating `count` empty files in it.
+/// Writes `total` bytes to each of `files` new files in turn, in calls of `call` bytes.
 #[ic_cdk::update]
-fn create_files(directory: String, count: u32) -> u64 {
-    if let Err(error) = std::fs::create_dir_all(&directory) {
-        ic_cdk::api::trap(error.to_string());
-    }
+fn write_interleaved(prefix: String, files: u32, total: u64, call: u32) -> u64 {
+    let buffer: Vec<u8> = (0..call).map(|i| i as u8).collect();
     measure(|| {
-        for i in 0..count {
-            File::create_new(format!("{directory}/file-{i:06}"))?;
+        let mut open = (0..files)
+            .map(|i| File::create_new(format!("{prefix}-{i}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        for _ in 0..total / u64::from(call) {
+            for file in &mut open {
+                file.write_all(&buffer)?;
+            }
         }
         Ok(())
     })
@@ -143,12 +154,4 @@ fn sqlite_insert(path: String, rows: u32, journal_mode: String) -> u64 {
         transaction.commit()?;
         Ok(())
     })
-}
-
-/// Removes a file.
-#[ic_cdk::update]
-fn remove(path: String) {
-    if let Err(error) = std::fs::remove_file(&path) {
-        ic_cdk::api::trap(error.to_string());
-    }
 }
