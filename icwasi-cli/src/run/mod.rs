@@ -98,13 +98,13 @@ pub enum RunError {
     Core(String),
     /// The canister could not be installed.
     #[error("the module was refused: {0}")]
-    Refused(#[source] UserError),
+    Refused(#[source] Box<UserError>),
     /// A directory could not be copied.
     #[error(transparent)]
-    Transfer(#[from] TransferError),
+    Transfer(Box<TransferError>),
     /// A directory could not be made in the canister.
     #[error(transparent)]
-    Remote(#[from] RemoteError),
+    Remote(Box<RemoteError>),
     /// A path in the canister is none.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -114,6 +114,22 @@ pub enum RunError {
     /// The request or the reply is not candid of the interface.
     #[error("the canister's reply cannot be decoded: {0}")]
     Decode(#[from] candid::Error),
+}
+
+impl From<TransferError> for RunError {
+    fn from(error: TransferError) -> Self {
+        RunError::Transfer(Box::new(error))
+    }
+}
+
+impl From<RemoteError> for RunError {
+    fn from(error: RemoteError) -> Self {
+        RunError::Remote(Box::new(error))
+    }
+}
+
+fn refused(error: UserError) -> RunError {
+    RunError::Refused(Box::new(error))
 }
 
 /// Bytes of the guest's stack of calls, as on the IC.
@@ -230,9 +246,9 @@ fn install(core: &mut Core, module: &[u8]) -> Result<Principal, RunError> {
     let settings = Settings::new(vec![operator()], core.limits());
     let id = core
         .create_canister(operator(), None, settings, 1_000_000_000_000_000)
-        .map_err(RunError::Refused)?;
+        .map_err(refused)?;
     core.install_code(operator(), &id, InstallMode::Install, module, &[])
-        .map_err(RunError::Refused)?;
+        .map_err(refused)?;
     Ok(id)
 }
 
