@@ -361,7 +361,7 @@ impl Pair {
             assert_eq!(ours.size, theirs.st_size as u64);
         }
         if ours.file_type != FileType::Directory || self.counts_dirs {
-            assert_eq!(u64::from(ours.nlink), theirs.st_nlink as u64, "links");
+            assert_eq!(u64::from(ours.nlink), theirs.st_nlink, "links");
         }
     }
 
