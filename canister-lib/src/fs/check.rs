@@ -8,11 +8,11 @@ use ic_stable_structures::Memory;
 use super::error::FsError;
 use super::node::Node;
 use super::{Fs, check_name, dir, dirpage, extents};
-use crate::format::dirent::{COOKIE_BITS, table_blocks};
+use crate::format::dirent::{COOKIE_BITS, PAGE_ENTRIES, entry_len, table_blocks};
 use crate::format::extent::MAX_LOGICAL;
 use crate::format::inode::{self, FLAG_ORPHAN, INODE_LEN, Kind, MapForm};
 use crate::format::superblock::{ROOT_INO, SYSTEM_INO};
-use crate::format::{FIRST_FREE, GROUP_BLOCKS, get_u32};
+use crate::format::{BLOCK, FIRST_FREE, GROUP_BLOCKS, get_u32};
 
 /// An invariant of the format, as numbered in `docs/FORMAT.md`.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -279,9 +279,20 @@ impl<M: Memory> Check<'_, M> {
             if loaded.entries()?.len() != usize::from(header.live) {
                 self.find(Invariant::Entries, node.ino, "count of entries on a page");
             }
+            let live: usize = loaded
+                .entries()?
+                .iter()
+                .map(|entry| entry_len(entry.name.len()))
+                .sum();
+            if PAGE_ENTRIES + live + header.dead != header.used {
+                self.find(Invariant::Entries, node.ino, "count of bytes on a page");
+            }
         }
         if count != node.inode.count {
             self.find(Invariant::Entries, node.ino, "count of entries");
+        }
+        if node.inode.size != u64::from(table.pages) * BLOCK {
+            self.find(Invariant::Entries, node.ino, "size of a directory");
         }
         if pages.len() as u32 != table.pages {
             self.find(Invariant::Entries, node.ino, "count of pages");
