@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ic_stable_structures::{Memory, VectorMemory};
-use icwasi::format::{BLOCK_LEN, superblock};
+use icwasi::format::{BLOCK_LEN, dirent, extent, inode, superblock};
 use icwasi::fs::{FormatOptions, Fs, Ino, MountError};
 
 /// An image with every kind of structure. File contents are zero, so that bytes that are not are
@@ -50,12 +50,16 @@ fn image() -> Vec<u8> {
     memory.borrow().to_vec()
 }
 
-/// Uses everything; results do not matter.
-fn exercise(image: &[u8]) -> Result<(), MountError> {
+fn memory(image: &[u8]) -> VectorMemory {
     let memory = VectorMemory::default();
     memory.grow(image.len() as u64 / 65536);
     memory.write(0, image);
-    let mut fs = Fs::open(memory, &FormatOptions::default(), 9)?;
+    memory
+}
+
+/// Uses everything; results do not matter.
+fn exercise(image: &[u8]) -> Result<(), MountError> {
+    let mut fs = Fs::open(memory(image), &FormatOptions::default(), 9)?;
     fs.check();
     let root = fs.root();
     let mut found = vec![(root, b"none".to_vec(), root)];
@@ -133,4 +137,168 @@ fn damaged_identity_is_refused() {
         let error = exercise(&damaged).expect_err("the identity is checksummed");
         assert_eq!(error == MountError::Foreign, at < 8, "offset {at}: {error}");
     }
+}
+
+/// A field: name, address, bytes, and the bits of it whose damage is to be found. Not found are
+/// values of which any is sound: times, hints, births, the quota, discriminators of cookies.
+type Field = (&'static str, usize, usize, u64);
+
+const ALL: u64 = u64::MAX;
+
+fn superblock_fields() -> Vec<Field> {
+    use superblock::*;
+    vec![
+        ("magic", 0, 8, ALL),
+        ("major version", MAJOR, 2, ALL),
+        ("minor version", MINOR, 2, ALL),
+        ("block size", BLOCK_SIZE, 4, ALL),
+        ("hash key", HASH_KEY, 8, ALL),
+        ("hash key, second half", HASH_KEY + 8, 8, ALL),
+        ("time of formatting", CREATED, 8, ALL),
+        ("features", FEATURES, 4, ALL),
+        ("required features", FEATURES_REQUIRED, 4, ALL),
+        ("checksum", CHECKSUM, 8, ALL),
+        ("quota", QUOTA, 8, 0),
+        ("generation", GENERATION, 4, 0),
+        ("root of snapshots", SNAPSHOTS, 4, ALL),
+        ("root of history", HISTORY, 4, ALL),
+        ("total blocks", TOTAL_BLOCKS, 4, ALL),
+        ("free blocks", FREE_BLOCKS, 4, ALL),
+        ("search hint", ALLOC_HINT, 4, 0),
+        ("end of inodes", INODE_END, 4, ALL),
+        ("inodes", INODES, 4, ALL),
+        ("free inode", FREE_INODE, 4, ALL),
+        ("orphans", ORPHANS, 4, ALL),
+        ("chunks", CHUNKS, 4, ALL),
+        ("chunk", CHUNK_TABLE, 4, ALL),
+    ]
+}
+
+/// Fields of the inode at `at`; `dir`: of a directory, else of a file of form 1.
+fn inode_fields(at: usize, dir: bool) -> Vec<Field> {
+    use inode::*;
+    let of_dir = |mask| if dir { mask } else { 0 };
+    let mut fields = vec![
+        ("kind", at + KIND, 1, ALL),
+        ("form", at + FORM, 1, ALL),
+        ("flags", at + FLAGS, 2, 1),
+        ("link count", at + NLINK, 4, ALL),
+        ("size", at + SIZE, 8, if dir { ALL } else { !0 << 43 }),
+        ("mtime", at + MTIME, 8, 0),
+        ("ctime", at + CTIME, 8, 0),
+        ("changes", at + CHANGES, 8, 0),
+        ("atime", at + ATIME, 8, 0),
+        ("birth", at + BIRTH, 4, 0),
+        ("blocks", at + BLOCKS, 4, ALL),
+        ("parent", at + PARENT, 4, of_dir(ALL)),
+        ("next", at + NEXT, 4, 0),
+        ("count", at + COUNT, 4, ALL),
+    ];
+    let map = at + MAP;
+    if dir {
+        use dirent::*;
+        fields.extend([
+            ("depth", map + DIR_DEPTH, 1, ALL),
+            ("first block of the table", map + DIR_TABLE, 4, ALL),
+            ("pages", map + DIR_PAGES, 4, ALL),
+            ("first page", map + DIR_INLINE, 4, ALL),
+        ]);
+    } else {
+        fields.extend([
+            ("first logical block of a leaf", map, 4, ALL),
+            ("leaf", map + 4, 4, ALL),
+        ]);
+    }
+    fields
+}
+
+/// Fields of the leaf at `at` and of its first extent.
+fn extent_fields(at: usize) -> Vec<Field> {
+    use extent::*;
+    let first = at + LEAF_EXTENTS;
+    vec![
+        ("magic of a leaf", at, 4, ALL),
+        ("owner of a leaf", at + LEAF_OWNER, 4, ALL),
+        ("birth of a leaf", at + LEAF_BIRTH, 4, 0),
+        ("count of a leaf", at + LEAF_COUNT, 4, ALL),
+        ("logical block", first + LOGICAL, 4, ALL),
+        ("physical block", first + PHYSICAL, 4, ALL),
+        ("length", first + LENGTH, 4, !(1 << 31)),
+        ("birth", first + EXTENT_BIRTH, 4, 0),
+    ]
+}
+
+/// Fields of the directory page at `at` and of its first entry.
+fn entry_fields(at: usize) -> Vec<Field> {
+    use dirent::*;
+    let first = at + PAGE_ENTRIES;
+    vec![
+        ("magic of a page", at, 4, ALL),
+        ("owner of a page", at + PAGE_OWNER, 4, ALL),
+        ("birth of a page", at + PAGE_BIRTH, 4, 0),
+        ("depth of a page", at + PAGE_DEPTH, 1, ALL),
+        ("entries", at + PAGE_LIVE, 2, ALL),
+        ("used", at + PAGE_USED, 2, ALL),
+        ("dead", at + PAGE_DEAD, 2, ALL),
+        ("head", at + PAGE_HEADS, 2, ALL),
+        ("next entry", first + ENTRY_NEXT, 2, ALL),
+        ("length of the name", first + ENTRY_NAME_LEN, 1, ALL),
+        ("kind", first + ENTRY_KIND, 1, ALL),
+        ("inode", first + ENTRY_INO, 4, ALL),
+        ("cookie", first + ENTRY_COOKIE, 8, !0xFF),
+        ("birth", first + ENTRY_BIRTH, 4, 0),
+        ("name", first + ENTRY_NAME, 3, ALL),
+    ]
+}
+
+#[test]
+fn damage_to_each_field_is_found() {
+    let image = image();
+    let word = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap()) as usize;
+    let slot = |ino: u64| {
+        let (chunk, block) = inode::locate_slot(ino as u32);
+        let start = word(superblock::CHUNK_TABLE + 4 * chunk as usize) + block as usize;
+        start * BLOCK_LEN + ino as usize % 32 * inode::INODE_LEN
+    };
+    let mut fs = Fs::mount(memory(&image)).unwrap();
+    let root = fs.root();
+    let file = slot(fs.lookup(root, b"a").unwrap().0);
+    assert_eq!(image[file + inode::FORM], 1, "a file with a leaf");
+    let directory = slot(root.0);
+    let leaf = word(file + inode::MAP + 4) * BLOCK_LEN;
+    let page = word(directory + inode::MAP + dirent::DIR_INLINE) * BLOCK_LEN;
+    let fields = [
+        ("superblock", superblock_fields()),
+        ("file", inode_fields(file, false)),
+        ("directory", inode_fields(directory, true)),
+        ("extent", extent_fields(leaf)),
+        ("entry", entry_fields(page)),
+    ];
+    let mut missed = Vec::new();
+    for (of, name, at, size, mask) in fields
+        .iter()
+        .flat_map(|(of, fields)| fields.iter().map(move |f| (of, f.0, f.1, f.2, f.3)))
+    {
+        let damages = (0..8 * size).map(|bit| 1_u64 << bit).chain([u64::MAX]);
+        for flip in damages {
+            let mut damaged = image.clone();
+            for (i, byte) in damaged[at..at + size].iter_mut().enumerate() {
+                *byte ^= flip.to_le_bytes()[i];
+            }
+            let found = catch_unwind(AssertUnwindSafe(|| {
+                let found = match Fs::mount(memory(&damaged)) {
+                    Ok(mut fs) => !fs.check().is_empty(),
+                    Err(_) => true,
+                };
+                let _ = exercise(&damaged);
+                found
+            }));
+            match found {
+                Ok(found) if found || flip & mask == 0 || flip == u64::MAX => {}
+                Ok(_) => missed.push(format!("{of}: {name}, bits {flip:#x}: not found")),
+                Err(_) => missed.push(format!("{of}: {name}, bits {flip:#x}: panic")),
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
 }

@@ -1,74 +1,18 @@
 //! `fsck`: verifies the invariants of `docs/FORMAT.md`, and changes nothing.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use ic_stable_structures::Memory;
 
 use super::error::FsError;
+use super::finding::{Finding, Invariant};
 use super::node::Node;
 use super::{Fs, check_name, dir, dirpage, extents};
-use crate::format::dirent::{COOKIE_BITS, table_blocks};
+use crate::format::dirent::{COOKIE_BITS, PAGE_ENTRIES, entry_len, table_blocks};
 use crate::format::extent::MAX_LOGICAL;
 use crate::format::inode::{self, FLAG_ORPHAN, INODE_LEN, Kind, MapForm};
 use crate::format::superblock::{ROOT_INO, SYSTEM_INO};
-use crate::format::{FIRST_FREE, GROUP_BLOCKS, get_u32};
-
-/// An invariant of the format, as numbered in `docs/FORMAT.md`.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub enum Invariant {
-    /// I1: every block in use has exactly one owner, every other one is free in the bitmap.
-    Blocks,
-    /// I2: the superblock's counters are those of the bitmap and the inode table.
-    Counters,
-    /// I3: the link count of an inode is the number of its names.
-    Links,
-    /// I4: a directory has one name, in its parent; all directories hang from a root.
-    Tree,
-    /// I5: the orphans are the inodes without names.
-    Orphans,
-    /// I6: maps are sorted, within bounds, and count their blocks.
-    Maps,
-    /// I7: an entry is on the page that its hash says, under a cookie of its own.
-    Entries,
-    /// I8: the list of free inodes holds the free slots.
-    FreeInodes,
-}
-
-impl Invariant {
-    /// Its number in `docs/FORMAT.md`.
-    pub fn number(self) -> u32 {
-        self as u32 + 1
-    }
-}
-
-/// Something that is wrong.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub struct Finding {
-    /// What does not hold.
-    pub invariant: Invariant,
-    /// Where: a block for `Blocks`, an inode otherwise; 0 for the whole.
-    pub subject: u64,
-    /// What was found.
-    pub detail: &'static str,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.invariant == Invariant::Blocks {
-            "block"
-        } else {
-            "inode"
-        };
-        write!(
-            f,
-            "I{} ({kind} {}): {}",
-            self.invariant.number(),
-            self.subject,
-            self.detail
-        )
-    }
-}
+use crate::format::{BLOCK, FIRST_FREE, GROUP_BLOCKS, get_u32};
 
 /// Findings beyond which a check goes on silently: a damaged image has one cause, many effects.
 const MAX_FINDINGS: usize = 1000;
@@ -80,47 +24,135 @@ struct Names {
     subdirs: u32,
 }
 
-struct Check<'a, M: Memory> {
-    fs: &'a mut Fs<M>,
-    findings: Vec<Finding>,
+/// How far a check is, and what it has seen. Heap: a bit a block and some 100 bytes an inode.
+#[derive(Default)]
+pub struct CheckState {
+    /// What was found so far; all of it once the check is done.
+    pub findings: Vec<Finding>,
+    phase: Phase,
+    /// Stores of the mount when the check began.
+    stores: u64,
     /// One bit a block: has an owner.
     owned: Vec<u64>,
     names: BTreeMap<u32, Names>,
     nodes: BTreeMap<u32, (Kind, u32, u32)>,
     orphans: Vec<u32>,
     free_slots: u64,
+    free_blocks: u32,
+    group_free: bool,
+}
+
+#[derive(Copy, Clone, Default)]
+enum Phase {
+    #[default]
+    Start,
+    /// From this inode on.
+    Inodes(u32),
+    /// What needs all inodes.
+    Names,
+    /// From this block on.
+    Bitmap(u32),
+    Done,
+}
+
+/// What a step of a check came to.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum CheckProgress {
+    /// More steps are needed.
+    More,
+    /// All is checked.
+    Done,
+    /// The file system was changed since the last step: the state is reset, the check starts anew.
+    Changed,
+}
+
+/// Blocks of the bitmap that cost as much as an inode.
+const BLOCKS_PER_UNIT: u32 = 32;
+
+struct Check<'a, M: Memory> {
+    fs: &'a mut Fs<M>,
+    state: &'a mut CheckState,
 }
 
 impl<M: Memory> Fs<M> {
     /// Verifies all invariants; an empty result is a sound file system. Changes nothing.
-    /// Cost: reads all metadata; heap for a bit a block and some 100 bytes an inode.
+    /// Cost: reads all metadata; heap as [`CheckState`].
     pub fn check(&mut self) -> Vec<Finding> {
-        let words = (self.store.sb.total_blocks as usize).div_ceil(64);
-        let mut check = Check {
-            fs: self,
-            findings: Vec::new(),
-            owned: vec![0; words],
-            names: BTreeMap::new(),
-            nodes: BTreeMap::new(),
-            orphans: Vec::new(),
-            free_slots: 0,
-        };
-        check.fixed();
-        for ino in 1..check.fs.store.sb.inode_end {
-            check.inode(ino);
+        let mut state = CheckState::default();
+        while self.check_step(&mut state, u32::MAX) != CheckProgress::Done {}
+        state.findings
+    }
+
+    /// Goes on with a check that began with an empty `state`, on this mount. Changes nothing.
+    ///
+    /// `budget` is about the number of inodes, directory pages, and 32 blocks of the bitmap, that
+    /// one step goes through; a step does at least one inode with all its pages or extents, and
+    /// compares all link counts in one go, on the heap.
+    pub fn check_step(&mut self, state: &mut CheckState, budget: u32) -> CheckProgress {
+        let stores = self.store.stores.get();
+        if !matches!(state.phase, Phase::Start) && state.stores != stores {
+            *state = CheckState::default();
+            return CheckProgress::Changed;
         }
-        check.links();
-        check.tree();
-        check.lists();
-        check.bitmap();
-        check.findings
+        let mut left = budget.max(1);
+        while left > 0 {
+            let mut check = Check { fs: self, state };
+            left = left.saturating_sub(check.part(left));
+            if matches!(state.phase, Phase::Done) {
+                return CheckProgress::Done;
+            }
+        }
+        CheckProgress::More
     }
 }
 
 impl<M: Memory> Check<'_, M> {
+    /// Does a part of the check, of about `left` units at most; returns how many it took.
+    fn part(&mut self, left: u32) -> u32 {
+        let total = self.fs.store.sb.total_blocks;
+        match self.state.phase {
+            Phase::Start => {
+                self.state.stores = self.fs.store.stores.get();
+                self.state.owned = vec![0; (total as usize).div_ceil(64)];
+                self.fixed();
+                self.state.phase = Phase::Inodes(1);
+                1
+            }
+            Phase::Inodes(ino) if ino < self.fs.store.sb.inode_end => {
+                self.state.phase = Phase::Inodes(ino + 1);
+                self.inode(ino).saturating_add(1)
+            }
+            Phase::Inodes(_) => {
+                self.state.phase = Phase::Names;
+                0
+            }
+            Phase::Names => {
+                self.links();
+                self.tree();
+                self.lists();
+                self.state.phase = Phase::Bitmap(0);
+                1
+            }
+            Phase::Bitmap(from) if from < total => {
+                let blocks = left.saturating_mul(BLOCKS_PER_UNIT).min(total - from);
+                self.state.phase = Phase::Bitmap(from + blocks);
+                self.bitmap(from, from + blocks);
+                blocks.div_ceil(BLOCKS_PER_UNIT)
+            }
+            Phase::Bitmap(_) => {
+                if self.state.free_blocks != self.fs.store.sb.free_blocks {
+                    self.find(Invariant::Counters, 0, "number of free blocks");
+                }
+                self.state.phase = Phase::Done;
+                0
+            }
+            Phase::Done => left,
+        }
+    }
+
     fn find(&mut self, invariant: Invariant, subject: u32, detail: &'static str) {
-        if self.findings.len() < MAX_FINDINGS {
-            self.findings.push(Finding {
+        if self.state.findings.len() < MAX_FINDINGS {
+            self.state.findings.push(Finding {
                 invariant,
                 subject: subject.into(),
                 detail,
@@ -138,7 +170,7 @@ impl<M: Memory> Check<'_, M> {
 
     fn own(&mut self, start: u32, len: u32) {
         for block in start..start.saturating_add(len) {
-            let Some(word) = self.owned.get_mut(block as usize / 64) else {
+            let Some(word) = self.state.owned.get_mut(block as usize / 64) else {
                 return self.find(Invariant::Blocks, block, "outside the memory");
             };
             let bit = 1 << (block % 64);
@@ -162,16 +194,21 @@ impl<M: Memory> Check<'_, M> {
         }
     }
 
-    fn inode(&mut self, ino: u32) {
+    /// Checks one inode; returns how many metadata blocks it had, of a directory.
+    fn inode(&mut self, ino: u32) -> u32 {
         let inode = match self.fs.store.read_inode(ino) {
             Ok(Some(inode)) => inode,
             Ok(None) => {
-                self.free_slots += 1;
-                return;
+                self.state.free_slots += 1;
+                return 0;
             }
-            Err(error) => return self.fail(Invariant::Maps, ino, error),
+            Err(error) => {
+                self.fail(Invariant::Maps, ino, error);
+                return 0;
+            }
         };
-        self.nodes
+        self.state
+            .nodes
             .insert(ino, (inode.kind, inode.nlink, inode.parent));
         if (inode.flags & FLAG_ORPHAN != 0) != (inode.nlink == 0) {
             self.find(
@@ -181,7 +218,7 @@ impl<M: Memory> Check<'_, M> {
             );
         }
         if inode.nlink == 0 {
-            self.orphans.push(ino);
+            self.state.orphans.push(ino);
         }
         let mut node = Node::new(ino, inode);
         let result = match (node.inode.kind, node.inode.form) {
@@ -195,6 +232,10 @@ impl<M: Memory> Check<'_, M> {
             }
             Ok(_) => {}
             Err(error) => self.fail(Invariant::Maps, ino, error),
+        }
+        match (node.is_dir(), result) {
+            (true, Ok(blocks)) => blocks,
+            _ => node.leaves.len() as u32,
         }
     }
 
@@ -265,11 +306,11 @@ impl<M: Memory> Check<'_, M> {
                         "entry that a look-up does not find",
                     );
                 }
-                let names = self.names.entry(entry.ino).or_default();
+                let names = self.state.names.entry(entry.ino).or_default();
                 names.count += 1;
                 names.parent = node.ino;
                 if entry.kind == Kind::Directory {
-                    self.names.entry(node.ino).or_default().subdirs += 1;
+                    self.state.names.entry(node.ino).or_default().subdirs += 1;
                 }
                 match self.fs.store.read_inode(entry.ino) {
                     Ok(Some(inode)) if inode.kind == entry.kind => {}
@@ -279,9 +320,20 @@ impl<M: Memory> Check<'_, M> {
             if loaded.entries()?.len() != usize::from(header.live) {
                 self.find(Invariant::Entries, node.ino, "count of entries on a page");
             }
+            let live: usize = loaded
+                .entries()?
+                .iter()
+                .map(|entry| entry_len(entry.name.len()))
+                .sum();
+            if PAGE_ENTRIES + live + header.dead != header.used {
+                self.find(Invariant::Entries, node.ino, "count of bytes on a page");
+            }
         }
         if count != node.inode.count {
             self.find(Invariant::Entries, node.ino, "count of entries");
+        }
+        if node.inode.size != u64::from(table.pages) * BLOCK {
+            self.find(Invariant::Entries, node.ino, "size of a directory");
         }
         if pages.len() as u32 != table.pages {
             self.find(Invariant::Entries, node.ino, "count of pages");
@@ -290,9 +342,9 @@ impl<M: Memory> Check<'_, M> {
     }
 
     fn links(&mut self) {
-        for (ino, (kind, nlink, parent)) in std::mem::take(&mut self.nodes) {
-            self.nodes.insert(ino, (kind, nlink, parent));
-            let names = self.names.get(&ino);
+        for (ino, (kind, nlink, parent)) in std::mem::take(&mut self.state.nodes) {
+            self.state.nodes.insert(ino, (kind, nlink, parent));
+            let names = self.state.names.get(&ino);
             let (count, named_in, subdirs) = names.map_or((0, 0, 0), |names| {
                 (names.count, names.parent, names.subdirs)
             });
@@ -326,6 +378,7 @@ impl<M: Memory> Check<'_, M> {
     fn tree(&mut self) {
         let mut sound: BTreeMap<u32, ()> = [(ROOT_INO, ()), (SYSTEM_INO, ())].into();
         let dirs: Vec<u32> = self
+            .state
             .nodes
             .iter()
             .filter(|(_, node)| node.0 == Kind::Directory && node.1 != 0)
@@ -335,8 +388,8 @@ impl<M: Memory> Check<'_, M> {
             let (mut at, mut path) = (ino, Vec::new());
             while !sound.contains_key(&at) {
                 path.push(at);
-                let next = self.nodes.get(&at).map_or(0, |node| node.2);
-                if next == 0 || path.len() > self.nodes.len() {
+                let next = self.state.nodes.get(&at).map_or(0, |node| node.2);
+                if next == 0 || path.len() > self.state.nodes.len() {
                     break;
                 }
                 at = next;
@@ -358,7 +411,7 @@ impl<M: Memory> Check<'_, M> {
                 Ok(Some(inode))
                     if inode.nlink == 0
                         && inode.parent == previous
-                        && listed.len() <= self.orphans.len() =>
+                        && listed.len() <= self.state.orphans.len() =>
                 {
                     listed.push(at);
                     (previous, at) = (at, inode.next);
@@ -370,12 +423,12 @@ impl<M: Memory> Check<'_, M> {
             }
         }
         listed.sort_unstable();
-        if listed != self.orphans {
+        if listed != self.state.orphans {
             self.find(Invariant::Orphans, 0, "an orphan is not in the list");
         }
 
         let (mut at, mut seen) = (self.fs.store.sb.free_inode, 0);
-        while at != 0 && seen <= self.free_slots && at < self.fs.store.sb.inode_end {
+        while at != 0 && seen <= self.state.free_slots && at < self.fs.store.sb.inode_end {
             let mut b = [0; INODE_LEN];
             let read = self.fs.store.read(self.fs.store.slot_address(at), &mut b);
             if read.is_err() || b[inode::KIND] != 0 {
@@ -384,24 +437,22 @@ impl<M: Memory> Check<'_, M> {
             seen += 1;
             at = get_u32(&b, inode::NEXT);
         }
-        if seen != self.free_slots || at != 0 {
+        if seen != self.state.free_slots || at != 0 {
             self.find(Invariant::FreeInodes, at, "list of free inodes");
         }
-        if self.nodes.len() as u64 != u64::from(self.fs.store.sb.inodes) {
+        if self.state.nodes.len() as u64 != u64::from(self.fs.store.sb.inodes) {
             self.find(Invariant::Counters, 0, "number of inodes");
         }
     }
 
-    fn bitmap(&mut self) {
+    fn bitmap(&mut self, from: u32, to: u32) {
         let total = self.fs.store.sb.total_blocks;
-        let mut free = 0;
-        let mut group_free = false;
-        for block in 0..total {
-            let owned = self.owned[block as usize / 64] >> (block % 64) & 1 != 0;
+        for block in from..to {
+            let owned = self.state.owned[block as usize / 64] >> (block % 64) & 1 != 0;
             match self.fs.store.is_used(block) {
                 Ok(used) => {
-                    free += u32::from(!used);
-                    group_free |= !used;
+                    self.state.free_blocks += u32::from(!used);
+                    self.state.group_free |= !used;
                     match (used, owned) {
                         (true, false) => self.find(Invariant::Blocks, block, "used by nothing"),
                         (false, true) => self.find(Invariant::Blocks, block, "in use, but free"),
@@ -412,18 +463,15 @@ impl<M: Memory> Check<'_, M> {
             }
             if block + 1 == total || (block + 1).is_multiple_of(GROUP_BLOCKS) {
                 let full = self.fs.store.group_is_full(block / GROUP_BLOCKS);
-                if group_free && full != Ok(false) {
+                if self.state.group_free && full != Ok(false) {
                     self.find(
                         Invariant::Blocks,
                         block,
                         "free blocks in a group marked full",
                     );
                 }
-                group_free = false;
+                self.state.group_free = false;
             }
-        }
-        if free != self.fs.store.sb.free_blocks {
-            self.find(Invariant::Counters, 0, "number of free blocks");
         }
     }
 }

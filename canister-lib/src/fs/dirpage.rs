@@ -139,6 +139,7 @@ pub fn header<M: Memory>(store: &Store<M>, page: u32, owner: u32) -> Result<Page
     let sound = get_u32(&b, 0) == PAGE_MAGIC
         && get_u32(&b, PAGE_OWNER) == owner
         && header.depth <= MAX_DEPTH
+        && usize::from(header.live) <= MAX_CHAIN
         && (PAGE_ENTRIES..=BLOCK_LEN).contains(&header.used)
         && header.dead <= header.used - PAGE_ENTRIES;
     if sound {

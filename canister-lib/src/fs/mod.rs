@@ -12,6 +12,7 @@ mod dirpage;
 mod error;
 mod extents;
 mod file;
+mod finding;
 mod link;
 mod mount;
 mod node;
@@ -25,8 +26,9 @@ use std::ops::ControlFlow;
 
 use ic_stable_structures::Memory;
 
-pub use check::{Finding, Invariant};
+pub use check::{CheckProgress, CheckState};
 pub use error::{FsError, MountError};
+pub use finding::{Finding, Invariant};
 pub use path::Resolved;
 pub use types::{DirEntry, FileType, FormatOptions, Ino, Nanos, Stat, Usage};
 

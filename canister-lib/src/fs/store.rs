@@ -1,5 +1,7 @@
 //! Stable memory with the superblock and the bitmap at hand: what everything else stands on.
 
+use std::cell::Cell;
+
 use ic_stable_structures::Memory;
 
 use super::alloc::Bitmap;
@@ -20,6 +22,8 @@ pub struct Store<M> {
     pub read_only: bool,
     /// The memory refused to grow at this size.
     pub grow_refused: bool,
+    /// Stores of this mount, for whoever must know whether anything changed.
+    pub stores: Cell<u64>,
 }
 
 impl<M: Memory> Store<M> {
@@ -34,6 +38,7 @@ impl<M: Memory> Store<M> {
             now,
             read_only,
             grow_refused: false,
+            stores: Cell::new(0),
         }
     }
 
@@ -49,6 +54,7 @@ impl<M: Memory> Store<M> {
     /// the memory. Panics otherwise, to roll the message back.
     #[inline]
     pub fn put(&self, at: u64, data: &[u8]) {
+        self.stores.set(self.stores.get().wrapping_add(1));
         self.space
             .write(at, data)
             .expect("addresses of stores are validated before the first one");
