@@ -6,6 +6,7 @@ use super::error::FsError;
 use super::store::Store;
 use crate::format::extent::Extent;
 use crate::format::inode::{self, Inode, Kind};
+use crate::format::{BLOCK, address};
 
 const SLOTS: usize = 256;
 /// Extents in the heap beyond which all nodes are dropped: about 1 MiB.
@@ -31,8 +32,34 @@ pub struct Node {
     pub leaves: Vec<Leaf>,
     /// Run of blocks that holds the index of leaves: (start, blocks). Zero: none.
     pub index: (u32, u32),
-    /// Where the last look-up ended: leaf and extent.
-    pub hint: (usize, usize),
+    /// The extent where the last look-up ended. Whatever changes the map clears it.
+    pub window: Window,
+}
+
+/// Bytes of a file that lie side by side on stable memory and are written.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Window {
+    start: u64,
+    len: u64,
+    address: u64,
+}
+
+impl Window {
+    /// The bytes of a written extent.
+    pub fn of(extent: &Extent) -> Self {
+        Self {
+            start: u64::from(extent.logical) * BLOCK,
+            len: u64::from(extent.len) * BLOCK,
+            address: address(extent.physical),
+        }
+    }
+
+    /// Address of byte `offset` of the file, and how many bytes follow from there.
+    #[inline(always)]
+    pub fn locate(&self, offset: u64) -> Option<(u64, u64)> {
+        let skip = offset.wrapping_sub(self.start);
+        (skip < self.len).then(|| (self.address + skip, self.len - skip))
+    }
 }
 
 impl Node {
@@ -42,7 +69,7 @@ impl Node {
             inode,
             leaves: Vec::new(),
             index: (0, 0),
-            hint: (0, 0),
+            window: Window::default(),
         }
     }
 
@@ -110,6 +137,22 @@ impl Nodes {
         }
         let inode = store.read_inode(ino)?.ok_or(FsError::BadInode)?;
         Ok(Box::new(Node::new(ino, inode)))
+    }
+
+    /// Inode `ino`, if it is a regular file with a name and in the cache: the way of reads and
+    /// writes.
+    #[inline(always)]
+    pub fn cached_file(&mut self, ino: u64) -> Option<&mut Node> {
+        match self.slots.get_mut(ino as usize % SLOTS) {
+            Some(Some(node))
+                if u64::from(node.ino) == ino
+                    && node.inode.nlink > 0
+                    && node.inode.kind == Kind::Regular =>
+            {
+                Some(node)
+            }
+            _ => None,
+        }
     }
 
     /// Puts a node back.

@@ -175,7 +175,7 @@ pub fn fd_pwrite(
 #[inline]
 fn write_offset(fs: &mut Fs<AnyMemory>, file: &File, offset: u64) -> Result<u64> {
     if file.flags & fdflags::APPEND != 0 {
-        Ok(fs.stat(file.ino)?.size)
+        Ok(fs.size(file.ino)?)
     } else {
         Ok(offset)
     }
@@ -258,7 +258,7 @@ pub fn fd_seek(
     let base = match whence {
         Some(Whence::Set) => 0,
         Some(Whence::Cur) => file.cursor,
-        Some(Whence::End) => fs.stat(file.ino)?.size,
+        Some(Whence::End) => fs.size(file.ino)?,
         None => return Err(Errno::INVAL),
     };
     let position = base

@@ -145,12 +145,9 @@ impl<'m> Guest<'m> {
             .checked_mul(8)
             .and_then(|offset| array.checked_add(offset))
             .ok_or(Errno::FAULT)?;
-        let pair = self.read::<8>(address)?;
-        let [a, b, c, d, e, f, g, h] = pair;
-        Ok((
-            u32::from_le_bytes([a, b, c, d]),
-            u32::from_le_bytes([e, f, g, h]),
-        ))
+        // As one word: taken apart into bytes, it would cost twenty operators more.
+        let pair = u64::from_le_bytes(self.read(address)?);
+        Ok((pair as u32, (pair >> 32) as u32))
     }
 
     /// Checks every buffer of an array of `iovec`s and returns the sum of their lengths.
