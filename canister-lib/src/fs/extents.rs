@@ -10,7 +10,7 @@ use super::error::FsError;
 use super::node::{Leaf, Node, Window};
 use super::store::Store;
 use crate::format::extent::*;
-use crate::format::inode::{MAP_LEN, MapForm};
+use crate::format::inode::{Kind, MAP_LEN, MapForm};
 use crate::format::{BLOCK, BLOCK_LEN, address, get_u32, put_u32, superblock};
 
 /// What is at a logical block, and for how many blocks.
@@ -176,7 +176,7 @@ fn search<M: Memory>(store: &Store<M>, node: &mut Node, logical: u32) -> Result<
     };
     let e = extents[at];
     if logical < e.end() {
-        if !e.unwritten {
+        if !e.unwritten && node.inode.kind == Kind::Regular && node.inode.nlink > 0 {
             node.window = Window::of(&e);
         }
         let skip = logical - e.logical;

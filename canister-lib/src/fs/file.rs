@@ -328,9 +328,9 @@ impl<M: Memory> Fs<M> {
     /// Updates the access time by the relatime rule: if it is not after the last change, or a day
     /// old. Errors: `IsDir`, `Invalid` for symbolic links. Cost: one access of stable memory for
     /// each extent touched.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
-        if let Some(node) = self.nodes.cached_file(ino.0)
+        if let Some(node) = self.nodes.cached(ino.0)
             && let Some((at, room)) = node.window.locate(offset)
         {
             let len = (buf.len() as u64).min(node.inode.size.saturating_sub(offset));
@@ -346,6 +346,7 @@ impl<M: Memory> Fs<M> {
     }
 
     /// [`Self::read`] from any number of extents.
+    #[inline(never)]
     fn read_extents(&mut self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
         let mut node = self.take(ino)?;
         let store = &self.store;
@@ -382,16 +383,16 @@ impl<M: Memory> Fs<M> {
     /// The size of `ino`: what a write in append mode needs of [`Self::stat`].
     #[inline]
     pub fn size(&mut self, ino: Ino) -> Result<u64, FsError> {
-        match self.nodes.cached_file(ino.0) {
-            Some(node) => Ok(node.inode.size),
-            None => Ok(self.stat(ino)?.size),
+        match self.nodes.cached(ino.0) {
+            Some(node) if node.inode.nlink > 0 => Ok(node.inode.size),
+            _ => Ok(self.stat(ino)?.size),
         }
     }
 
     /// Writes `data` if it lies in the extent where the last access was, and so has all it needs.
-    #[inline]
+    #[inline(always)]
     fn write_in_place(&mut self, ino: Ino, offset: u64, data: &[u8]) -> bool {
-        let Some(node) = self.nodes.cached_file(ino.0) else {
+        let Some(node) = self.nodes.cached(ino.0) else {
             return false;
         };
         let Some((at, room)) = node.window.locate(offset) else {
@@ -402,8 +403,18 @@ impl<M: Memory> Fs<M> {
             return false;
         }
         self.store.put(at, data);
+        let now = self.store.now;
+        let touched = (node.inode.mtime, node.inode.ctime) == (now, now);
+        if offset + len <= size && touched && node.counted == self.store.message {
+            return true;
+        }
         node.inode.size = size.max(offset + len);
-        node.touch_content(self.store.now);
+        if node.counted == self.store.message {
+            (node.inode.mtime, node.inode.ctime) = (now, now);
+        } else {
+            node.counted = self.store.message;
+            node.touch_content(now);
+        }
         node.store_hot(&self.store);
         true
     }
@@ -412,7 +423,7 @@ impl<M: Memory> Fs<M> {
     ///
     /// Errors: `IsDir`, `Invalid`, `FileTooBig` beyond 8 TiB, `NoSpace`. Cost over mapped blocks:
     /// one store for each extent and one to the inode.
-    #[inline]
+    #[inline(always)]
     pub fn write(&mut self, ino: Ino, offset: u64, data: &[u8]) -> Result<(), FsError> {
         if self.write_in_place(ino, offset, data) {
             return Ok(());
@@ -422,6 +433,7 @@ impl<M: Memory> Fs<M> {
 
     /// Writes the pieces of `data` one after the other at `offset`, all or nothing; returns how
     /// many bytes that is. Otherwise as [`Self::write`].
+    #[inline(never)]
     pub fn write_vectored(
         &mut self,
         ino: Ino,

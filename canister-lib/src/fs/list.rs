@@ -32,7 +32,7 @@ pub struct Listing {
 impl Listing {
     fn load<M: Memory>(store: &Store<M>, node: &Node, number: u32) -> Result<Self, FsError> {
         let page = dirpage::load(store, number, node.ino)?;
-        let order = page.entries()?.iter().map(|e| (e.cookie, e.at)).collect();
+        let order = page.order()?;
         Ok(Self {
             owner: node.ino,
             changes: node.inode.changes,

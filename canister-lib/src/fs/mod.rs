@@ -109,6 +109,7 @@ impl<M: Memory> Fs<M> {
     /// Sets the time that all operations use until the next call.
     pub fn set_now(&mut self, now: Nanos) {
         self.store.now = now;
+        self.store.message += 1;
     }
 
     /// Sets or lifts the limit of all blocks. A limit below what is used only stops growth.

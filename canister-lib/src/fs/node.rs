@@ -32,8 +32,11 @@ pub struct Node {
     pub leaves: Vec<Leaf>,
     /// Run of blocks that holds the index of leaves: (start, blocks). Zero: none.
     pub index: (u32, u32),
-    /// The extent where the last look-up ended. Whatever changes the map clears it.
+    /// The extent where the last look-up ended, of a regular file that has a name. Whatever
+    /// changes the map clears it.
     pub window: Window,
+    /// The message (see `Store::message`) in which a write has counted as a change last.
+    pub counted: u64,
 }
 
 /// Bytes of a file that lie side by side on stable memory and are written.
@@ -70,6 +73,7 @@ impl Node {
             leaves: Vec::new(),
             index: (0, 0),
             window: Window::default(),
+            counted: 0,
         }
     }
 
@@ -112,14 +116,14 @@ impl Node {
 /// The cache: nodes are taken out, used, and put back. A node that is not put back, because of an
 /// error, is read again from stable memory.
 pub struct Nodes {
-    slots: Vec<Option<Box<Node>>>,
+    slots: Box<[Option<Box<Node>>; SLOTS]>,
     puts: u32,
 }
 
 impl Default for Nodes {
     fn default() -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| None).collect(),
+            slots: Box::new([const { None }; SLOTS]),
             puts: 0,
         }
     }
@@ -139,18 +143,11 @@ impl Nodes {
         Ok(Box::new(Node::new(ino, inode)))
     }
 
-    /// Inode `ino`, if it is a regular file with a name and in the cache: the way of reads and
-    /// writes.
+    /// Inode `ino`, if it is in the cache. A node without a window may be any.
     #[inline(always)]
-    pub fn cached_file(&mut self, ino: u64) -> Option<&mut Node> {
-        match self.slots.get_mut(ino as usize % SLOTS) {
-            Some(Some(node))
-                if u64::from(node.ino) == ino
-                    && node.inode.nlink > 0
-                    && node.inode.kind == Kind::Regular =>
-            {
-                Some(node)
-            }
+    pub fn cached(&mut self, ino: u64) -> Option<&mut Node> {
+        match &mut self.slots[ino as usize % SLOTS] {
+            Some(node) if u64::from(node.ino) == ino => Some(node),
             _ => None,
         }
     }
