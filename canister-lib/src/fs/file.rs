@@ -405,7 +405,11 @@ impl<M: Memory> Fs<M> {
         self.store.put(at, data);
         let now = self.store.now;
         let touched = (node.inode.mtime, node.inode.ctime) == (now, now);
-        if offset + len <= size && touched && node.counted == self.store.message {
+        if touched && node.counted == self.store.message {
+            if offset + len > size {
+                node.inode.size = offset + len;
+                node.store_size(&self.store);
+            }
             return true;
         }
         node.inode.size = size.max(offset + len);

@@ -37,6 +37,8 @@ pub struct Node {
     pub window: Window,
     /// The message (see `Store::message`) in which a write has counted as a change last.
     pub counted: u64,
+    /// Address of [`inode::SIZE`] in the slot; 0 until it is needed.
+    hot: u64,
 }
 
 /// Bytes of a file that lie side by side on stable memory and are written.
@@ -74,6 +76,7 @@ impl Node {
             index: (0, 0),
             window: Window::default(),
             counted: 0,
+            hot: 0,
         }
     }
 
@@ -103,6 +106,15 @@ impl Node {
     pub fn store_hot<M: Memory>(&self, store: &Store<M>) {
         let at = store.slot_address(self.ino) + inode::SIZE as u64;
         store.put(at, &self.inode.encode_hot());
+    }
+
+    /// Stores the size only.
+    #[inline]
+    pub fn store_size<M: Memory>(&mut self, store: &Store<M>) {
+        if self.hot == 0 {
+            self.hot = store.slot_address(self.ino) + inode::SIZE as u64;
+        }
+        store.put(self.hot, &self.inode.size.to_le_bytes());
     }
 
     fn cached_extents(&self) -> usize {
