@@ -133,6 +133,12 @@ fn features_that_the_ic_lacks_are_named() {
             "(module (memory 1) (data (i32.add (i32.const 1) (i32.const 2)) \"a\"))",
             "extended constant",
         ),
+        (
+            // Behind the declared memory is the library, once it is injected.
+            "(module (memory 1) (data (i32.const 65535) \"ab\") \
+             (func (export \"canister_update a\")))",
+            "behind the end of the memory",
+        ),
     ];
     for (wat, word) in cases {
         let message = refused(wat);

@@ -4,23 +4,16 @@
 //! the name, so nobody can choose names that collide. Cookies order the entries, which is why a
 //! listing can go on from one after entries were added, removed, or pages split.
 
-use std::ops::ControlFlow;
-
 use ic_stable_structures::Memory;
 use siphasher::sip::SipHasher13;
 
-use super::dirpage::{self, Found, NewEntry, PageHeader};
+use super::dirpage::{self, Found, NewEntry, PageHeader, Taken};
 use super::error::FsError;
 use super::node::Node;
 use super::store::Store;
-use super::types::{DirEntry, Ino};
 use crate::format::dirent::*;
 use crate::format::inode::{Kind, MAP_LEN};
 use crate::format::{BLOCK, BLOCK_LEN, address, get_u32, put_u32, superblock};
-
-/// Cookie of "."; entries have cookies from 256 on.
-const COOKIE_DOT: u64 = 1;
-const COOKIE_DOT_DOT: u64 = 2;
 
 /// A directory's map, decoded.
 #[derive(Copy, Clone, Debug)]
@@ -76,7 +69,7 @@ pub fn belongs<M: Memory>(store: &Store<M>, name: &[u8], cookie: u64) -> bool {
 }
 
 /// Index into a table of `depth`.
-fn index(cookie: u64, depth: u8) -> u32 {
+pub fn index(cookie: u64, depth: u8) -> u32 {
     (cookie >> (COOKIE_BITS - u32::from(depth))) as u32
 }
 
@@ -124,6 +117,25 @@ pub fn find<M: Memory>(
     }
 }
 
+/// What a look-up says to whoever adds the name.
+pub struct Spot {
+    pub hash: u64,
+    pub found: Option<Found>,
+    taken: Taken,
+}
+
+/// Looks `name` up, to add it if it is not there.
+pub fn probe<M: Memory>(store: &Store<M>, node: &Node, name: &[u8]) -> Result<Spot, FsError> {
+    let table = table(store, node)?;
+    let hash = hash(store, name);
+    let mut taken = Taken::default();
+    let found = match page_at(store, node, table, index(hash, table.depth))? {
+        0 => None,
+        page => dirpage::find(store, page, hash, name, Some(&mut taken))?,
+    };
+    Ok(Spot { hash, found, taken })
+}
+
 /// Makes room for `name`, which is not there: adds or splits pages. Changes nothing that anyone
 /// can see; the caller goes on to [`insert`] or not.
 pub fn prepare<M: Memory>(
@@ -132,6 +144,22 @@ pub fn prepare<M: Memory>(
     name: &[u8],
 ) -> Result<(), FsError> {
     let hash = hash(store, name);
+    make_room(store, node, hash, name.len()).map(drop)
+}
+
+/// A page with room for an entry.
+pub struct Room {
+    page: u32,
+    header: PageHeader,
+}
+
+/// [`prepare`] for a name of `len` bytes, for [`insert_at`].
+pub fn make_room<M: Memory>(
+    store: &mut Store<M>,
+    node: &mut Node,
+    hash: u64,
+    len: usize,
+) -> Result<Room, FsError> {
     loop {
         let table = table(store, node)?;
         let page = page_at(store, node, table, index(hash, table.depth))?;
@@ -148,14 +176,15 @@ pub fn prepare<M: Memory>(
             );
             set_pages(store, node, 0, 0, &[page]);
             node.store(store);
-            return Ok(());
+            let header = dirpage::header(store, page, node.ino)?;
+            return Ok(Room { page, header });
         }
-        let header = dirpage::header(store, page, node.ino)?;
-        if header.room() >= entry_len(name.len()) {
-            if header.used + entry_len(name.len()) > BLOCK_LEN {
-                dirpage::compact(store, page, node.ino)?;
+        let mut header = dirpage::header(store, page, node.ino)?;
+        if header.room() >= entry_len(len) {
+            if header.used + entry_len(len) > BLOCK_LEN {
+                header = dirpage::compact(store, page, node.ino)?;
             }
-            return Ok(());
+            return Ok(Room { page, header });
         }
         split(store, node, table, page, hash)?;
     }
@@ -260,6 +289,41 @@ fn double<M: Memory>(
     Ok((start, pages))
 }
 
+/// Cookie of a new entry: the hash, with the first discriminator that is free on its page.
+fn cookie(spot: &Spot) -> Result<u64, FsError> {
+    // 256 names with the same 55 bits of a keyed hash: never, but not a reason to trap.
+    let discriminator = spot.taken.first_free().ok_or(FsError::NoSpace {
+        needed: BLOCK,
+        available: 0,
+    })?;
+    Ok(spot.hash | discriminator)
+}
+
+/// Adds an entry where [`probe`] did not find the name and [`make_room`] made room. The caller
+/// stores the inode.
+pub fn insert_at<M: Memory>(
+    store: &mut Store<M>,
+    node: &mut Node,
+    name: &[u8],
+    (ino, kind): (u32, Kind),
+    spot: &Spot,
+    Room { page, mut header }: Room,
+) -> Result<(), FsError> {
+    if header.used + entry_len(name.len()) > BLOCK_LEN {
+        return Err(FsError::Corrupt("directory page"));
+    }
+    let entry = NewEntry {
+        cookie: cookie(spot)?,
+        ino,
+        kind,
+        birth: store.sb.generation,
+        name,
+    };
+    dirpage::insert(store, page, &mut header, &entry);
+    node.inode.count = node.inode.count.saturating_add(1);
+    Ok(())
+}
+
 /// An insertion that cannot fail any more.
 pub struct Insertion {
     page: u32,
@@ -272,23 +336,17 @@ pub fn prepare_insert<M: Memory>(
     node: &Node,
     name: &[u8],
 ) -> Result<Insertion, FsError> {
+    let spot = probe(store, node, name)?;
     let table = table(store, node)?;
-    let hash = hash(store, name);
-    let page = page_at(store, node, table, index(hash, table.depth))?;
+    let page = page_at(store, node, table, index(spot.hash, table.depth))?;
     let header = dirpage::header(store, page, node.ino)?;
     if header.used + entry_len(name.len()) > BLOCK_LEN {
         return Err(FsError::Corrupt("directory page"));
     }
-    let mut taken = [false; 256];
-    dirpage::find(store, page, hash, name, Some(&mut taken))?;
-    // 256 names with the same 55 bits of a keyed hash: never, but not a reason to trap.
-    let free = taken.iter().position(|taken| !taken);
-    let discriminator = free.ok_or(FsError::NoSpace {
-        needed: BLOCK,
-        available: 0,
-    })? as u64;
-    let cookie = hash | discriminator;
-    Ok(Insertion { page, cookie })
+    Ok(Insertion {
+        page,
+        cookie: cookie(&spot)?,
+    })
 }
 
 /// Adds an entry. A removal from the same directory may have come in between, if it freed no page.
@@ -408,59 +466,4 @@ pub fn free_pages<M: Memory>(store: &mut Store<M>, node: &mut Node, pages: &[u32
             pages: 0,
         },
     );
-}
-
-/// Visits "." (unless `cookie` is past it), ".." and the entries after `cookie`.
-pub fn list<M: Memory>(
-    store: &Store<M>,
-    node: &Node,
-    cookie: u64,
-    visit: &mut dyn FnMut(&DirEntry<'_>) -> ControlFlow<()>,
-) -> Result<(), FsError> {
-    let dots = [
-        (COOKIE_DOT, &b"."[..], node.ino),
-        (COOKIE_DOT_DOT, b"..", node.inode.parent),
-    ];
-    for (at, name, ino) in dots {
-        let entry = DirEntry {
-            name,
-            ino: Ino(ino.into()),
-            file_type: Kind::Directory.into(),
-            cookie: at,
-        };
-        if at > cookie && visit(&entry).is_break() {
-            return Ok(());
-        }
-    }
-    if cookie >> COOKIE_BITS != 0 {
-        return Ok(());
-    }
-    let table = table(store, node)?;
-    let mut at = index(cookie, table.depth);
-    while at < 1 << table.depth {
-        let page = page_at(store, node, table, at)?;
-        if page == 0 {
-            break;
-        }
-        let page = dirpage::load(store, page, node.ino)?;
-        for e in page.entries()? {
-            let entry = DirEntry {
-                name: e.name,
-                ino: Ino(e.ino.into()),
-                file_type: e.kind.into(),
-                cookie: e.cookie,
-            };
-            if e.cookie > cookie && visit(&entry).is_break() {
-                return Ok(());
-            }
-        }
-        let depth = page.header.depth;
-        let share = 1
-            << table
-                .depth
-                .checked_sub(depth)
-                .ok_or(FsError::Corrupt("page depth"))?;
-        at = at / share * share + share;
-    }
-    Ok(())
 }

@@ -60,11 +60,42 @@ fn head_offset(cookie: u64) -> usize {
 }
 
 /// Compares by words: the compiler's comparison goes byte by byte on wasm.
-fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+pub fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
     a.len() == b.len()
         && a8.remainder() == b8.remainder()
         && a8.zip(b8).all(|(x, y)| get_u64(x, 0) == get_u64(y, 0))
+}
+
+/// Discriminators in use, a bit each.
+#[derive(Debug, Default)]
+pub struct Taken([u64; 4]);
+
+impl Taken {
+    fn add(&mut self, discriminator: u8) {
+        self.0[usize::from(discriminator / 64)] |= 1 << (discriminator % 64);
+    }
+
+    /// The lowest that is free.
+    pub fn first_free(&self) -> Option<u64> {
+        let word = self.0.iter().position(|&word| word != u64::MAX)?;
+        Some(word as u64 * 64 + u64::from(self.0[word].trailing_ones()))
+    }
+}
+
+/// Whether the bytes from address `at` on are `name`.
+fn is_name<M: Memory>(store: &Store<M>, mut at: u64, name: &[u8]) -> Result<bool, FsError> {
+    // In small pieces: a large buffer would cost more to clear than most names to read.
+    let mut b = [0; 64];
+    for part in name.chunks(b.len()) {
+        let b = &mut b[..part.len()];
+        store.read(at, b)?;
+        if !same_bytes(b, part) {
+            return Ok(false);
+        }
+        at += part.len() as u64;
+    }
+    Ok(true)
 }
 
 /// Offset of an entry, checked.
@@ -82,11 +113,11 @@ pub fn find<M: Memory>(
     page: u32,
     hash: u64,
     name: &[u8],
-    mut taken: Option<&mut [bool; 256]>,
+    mut taken: Option<&mut Taken>,
 ) -> Result<Option<Found>, FsError> {
     let base = address(page);
     let mut pointer = head_offset(hash);
-    let mut b = [0; ENTRY_NAME + NAME_MAX];
+    let mut b = [0; ENTRY_NAME];
     store.read(base + pointer as u64, &mut b[..2])?;
     let mut raw = get_u16(&b, 0);
     for _ in 0..MAX_CHAIN {
@@ -94,18 +125,17 @@ pub fn find<M: Memory>(
             return Ok(None);
         }
         let at = entry_offset(raw)?;
-        let len = (ENTRY_NAME + name.len()).min(BLOCK_LEN - at);
-        store.read(base + at as u64, &mut b[..len])?;
+        store.read(base + at as u64, &mut b)?;
         let cookie = get_u64(&b, ENTRY_COOKIE);
         let next = get_u16(&b, ENTRY_NEXT);
         if cookie >> DISCRIMINATOR_BITS == hash >> DISCRIMINATOR_BITS {
             if let Some(taken) = taken.as_deref_mut() {
-                taken[cookie as usize % 256] = true;
+                taken.add(cookie as u8);
             }
             let name_len = usize::from(b[ENTRY_NAME_LEN]);
             if name_len == name.len()
-                && len == ENTRY_NAME + name_len
-                && same_bytes(&b[ENTRY_NAME..len], name)
+                && at + ENTRY_NAME + name_len <= BLOCK_LEN
+                && is_name(store, base + (at + ENTRY_NAME) as u64, name)?
             {
                 let kind = Kind::decode(b[ENTRY_KIND]).ok_or(FsError::Corrupt("entry kind"))?;
                 let ino = get_u32(&b, ENTRY_INO);
@@ -182,30 +212,48 @@ pub fn load<M: Memory>(store: &Store<M>, page: u32, owner: u32) -> Result<Page, 
 }
 
 impl Page {
-    /// The entries, in order of their cookies.
-    pub fn entries(&self) -> Result<Vec<PageEntry<'_>>, FsError> {
+    /// The entry at a checked offset.
+    pub fn entry(&self, at: usize) -> Result<PageEntry<'_>, FsError> {
         let b = &self.bytes;
-        let mut entries = Vec::with_capacity(usize::from(self.header.live).min(MAX_CHAIN));
+        let end = at + ENTRY_NAME + usize::from(b[at + ENTRY_NAME_LEN]);
+        if end > self.header.used {
+            return Err(FsError::Corrupt("chain of directory entries"));
+        }
+        Ok(PageEntry {
+            cookie: get_u64(&b[..], at + ENTRY_COOKIE),
+            ino: get_u32(&b[..], at + ENTRY_INO),
+            kind: Kind::decode(b[at + ENTRY_KIND]).ok_or(FsError::Corrupt("entry kind"))?,
+            birth: get_u32(&b[..], at + ENTRY_BIRTH),
+            name: &b[at + ENTRY_NAME..end],
+        })
+    }
+
+    /// Cookies and offsets of the entries, in order. Pairs of 16 bytes: sorting whole entries
+    /// would copy them with `memory.copy`, which costs 100 and more each time.
+    pub fn order(&self) -> Result<Vec<(u64, usize)>, FsError> {
+        let b = &self.bytes;
+        let mut order = Vec::with_capacity(usize::from(self.header.live).min(MAX_CHAIN));
         for head in 0..HEADS {
             let mut raw = get_u16(&b[..], PAGE_HEADS + 2 * head);
             while raw != 0 {
                 let at = entry_offset(raw)?;
-                let end = at + ENTRY_NAME + usize::from(b[at + ENTRY_NAME_LEN]);
-                if end > self.header.used || entries.len() >= MAX_CHAIN {
+                if order.len() >= MAX_CHAIN {
                     return Err(FsError::Corrupt("chain of directory entries"));
                 }
-                entries.push(PageEntry {
-                    cookie: get_u64(&b[..], at + ENTRY_COOKIE),
-                    ino: get_u32(&b[..], at + ENTRY_INO),
-                    kind: Kind::decode(b[at + ENTRY_KIND]).ok_or(FsError::Corrupt("entry kind"))?,
-                    birth: get_u32(&b[..], at + ENTRY_BIRTH),
-                    name: &b[at + ENTRY_NAME..end],
-                });
+                order.push((get_u64(&b[..], at + ENTRY_COOKIE), at));
                 raw = get_u16(&b[..], at + ENTRY_NEXT);
             }
         }
-        entries.sort_unstable_by_key(|entry| entry.cookie);
-        Ok(entries)
+        order.sort_unstable_by_key(|&(cookie, _)| cookie);
+        Ok(order)
+    }
+
+    /// The entries, in order of their cookies.
+    pub fn entries(&self) -> Result<Vec<PageEntry<'_>>, FsError> {
+        self.order()?
+            .into_iter()
+            .map(|(_, at)| self.entry(at))
+            .collect()
     }
 }
 
@@ -265,9 +313,17 @@ pub fn insert<M: Memory>(store: &Store<M>, page: u32, header: &mut PageHeader, e
         .expect("the page was read before");
     let next = u16::from_le_bytes(next);
     let len = entry_len(e.name.len());
-    let mut b = [0; (ENTRY_NAME + NAME_MAX).next_multiple_of(4)];
-    encode_entry(&mut b[..len], e, next);
-    store.put(base + header.used as u64, &b[..len]);
+    let mut small = [0; 64];
+    let mut large;
+    let b = match small.get_mut(..len) {
+        Some(b) => b,
+        None => {
+            large = [0; (ENTRY_NAME + NAME_MAX).next_multiple_of(4)];
+            &mut large[..len]
+        }
+    };
+    encode_entry(b, e, next);
+    store.put(base + header.used as u64, b);
     store.put(base + head as u64, &(header.used as u16).to_le_bytes());
     header.used += len;
     header.live += 1;

@@ -7,11 +7,11 @@
 use ic_stable_structures::Memory;
 
 use super::error::FsError;
-use super::node::{Leaf, Node};
+use super::node::{Leaf, Node, Window};
 use super::store::Store;
 use crate::format::extent::*;
-use crate::format::inode::{MAP_LEN, MapForm};
-use crate::format::{BLOCK_LEN, address, get_u32, put_u32, superblock};
+use crate::format::inode::{Kind, MAP_LEN, MapForm};
+use crate::format::{BLOCK, BLOCK_LEN, address, get_u32, put_u32, superblock};
 
 /// What is at a logical block, and for how many blocks.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -82,7 +82,7 @@ pub fn load<M: Memory>(store: &Store<M>, node: &mut Node) -> Result<(), FsError>
             node.index = run;
         }
     }
-    node.hint = (0, 0);
+    node.window = Window::default();
     Ok(())
 }
 
@@ -152,20 +152,14 @@ pub fn locate<M: Memory>(
     node: &mut Node,
     logical: u32,
 ) -> Result<Segment, FsError> {
-    let (leaf, at) = node.hint;
-    if let Some(extents) = node.leaves.get(leaf).and_then(|leaf| leaf.extents.as_ref()) {
-        for e in extents.iter().skip(at).take(2) {
-            if logical.wrapping_sub(e.logical) < e.len {
-                let skip = logical - e.logical;
-                return Ok(Segment::Mapped(
-                    e.physical + skip,
-                    e.len - skip,
-                    e.unwritten,
-                ));
-            }
-        }
+    match node.window.locate(u64::from(logical) * BLOCK) {
+        Some((at, len)) => Ok(Segment::Mapped(
+            (at / BLOCK) as u32,
+            (len / BLOCK) as u32,
+            false,
+        )),
+        None => search(store, node, logical),
     }
-    search(store, node, logical)
 }
 
 fn search<M: Memory>(store: &Store<M>, node: &mut Node, logical: u32) -> Result<Segment, FsError> {
@@ -181,8 +175,10 @@ fn search<M: Memory>(store: &Store<M>, node: &mut Node, logical: u32) -> Result<
         return Ok(Segment::Hole(next - logical));
     };
     let e = extents[at];
-    node.hint = (leaf, at);
     if logical < e.end() {
+        if !e.unwritten && node.inode.kind == Kind::Regular && node.inode.nlink > 0 {
+            node.window = Window::of(&e);
+        }
         let skip = logical - e.logical;
         return Ok(Segment::Mapped(
             e.physical + skip,
@@ -369,7 +365,7 @@ pub fn splice<M: Memory>(
         });
     }
     node.inode.blocks = node.inode.blocks.saturating_sub(meta_freed);
-    node.hint = (first.min(node.leaves.len() - 1), 0);
+    node.window = Window::default();
     write_index(store, node, first, changed, &mut pool);
     pool.release(store);
 }
@@ -484,6 +480,7 @@ pub fn free_all<M: Memory>(store: &mut Store<M>, node: &mut Node) -> Result<(), 
     for leaf in 0..node.leaves.len() {
         load_leaf(store, node, leaf)?;
     }
+    node.window = Window::default();
     for leaf in std::mem::take(&mut node.leaves) {
         for extent in leaf.extents.iter().flatten() {
             store.free_run(extent.physical, extent.len);

@@ -309,13 +309,45 @@ fn regular<M: Memory>(store: &Store<M>, node: &mut Node) -> Result<(), FsError> 
     }
 }
 
+/// Applies the relatime rule.
+fn access<M: Memory>(store: &Store<M>, node: &mut Node) {
+    let (now, inode) = (store.now, &mut node.inode);
+    let stale = inode.atime <= inode.mtime
+        || inode.atime <= inode.ctime
+        || now.saturating_sub(inode.atime) >= RELATIME_NANOS;
+    if stale && inode.atime != now && !store.read_only {
+        inode.atime = now;
+        let at = store.slot_address(node.ino) + ATIME as u64;
+        store.put(at, &now.to_le_bytes());
+    }
+}
+
 impl<M: Memory> Fs<M> {
     /// Reads from `offset` into `buf`; short only at the end of the file. Holes read as zero.
     ///
     /// Updates the access time by the relatime rule: if it is not after the last change, or a day
     /// old. Errors: `IsDir`, `Invalid` for symbolic links. Cost: one access of stable memory for
     /// each extent touched.
+    #[inline(always)]
     pub fn read(&mut self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
+        if let Some(node) = self.nodes.cached(ino.0)
+            && let Some((at, room)) = node.window.locate(offset)
+        {
+            let len = (buf.len() as u64).min(node.inode.size.saturating_sub(offset));
+            if len > 0 && len <= room {
+                self.store.read(at, &mut buf[..len as usize])?;
+                if node.inode.atime != self.store.now {
+                    access(&self.store, node);
+                }
+                return Ok(len as usize);
+            }
+        }
+        self.read_extents(ino, offset, buf)
+    }
+
+    /// [`Self::read`] from any number of extents.
+    #[inline(never)]
+    fn read_extents(&mut self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
         let mut node = self.take(ino)?;
         let store = &self.store;
         regular(store, &mut node)?;
@@ -345,27 +377,67 @@ impl<M: Memory> Fs<M> {
 
     /// Applies the relatime rule.
     pub(super) fn access(&self, node: &mut Node) {
-        let (now, inode) = (self.store.now, &mut node.inode);
-        let stale = inode.atime <= inode.mtime
-            || inode.atime <= inode.ctime
-            || now.saturating_sub(inode.atime) >= RELATIME_NANOS;
-        if stale && inode.atime != now && !self.store.read_only {
-            inode.atime = now;
-            let at = self.store.slot_address(node.ino) + ATIME as u64;
-            self.store.put(at, &now.to_le_bytes());
+        access(&self.store, node);
+    }
+
+    /// The size of `ino`: what a write in append mode needs of [`Self::stat`].
+    #[inline]
+    pub fn size(&mut self, ino: Ino) -> Result<u64, FsError> {
+        match self.nodes.cached(ino.0) {
+            Some(node) if node.inode.nlink > 0 => Ok(node.inode.size),
+            _ => Ok(self.stat(ino)?.size),
         }
+    }
+
+    /// Writes `data` if it lies in the extent where the last access was, and so has all it needs.
+    #[inline(always)]
+    fn write_in_place(&mut self, ino: Ino, offset: u64, data: &[u8]) -> bool {
+        let Some(node) = self.nodes.cached(ino.0) else {
+            return false;
+        };
+        let Some((at, room)) = node.window.locate(offset) else {
+            return false;
+        };
+        let (len, size) = (data.len() as u64, node.inode.size);
+        if len > room || len == 0 || offset > size || self.store.read_only {
+            return false;
+        }
+        self.store.put(at, data);
+        let now = self.store.now;
+        let touched = (node.inode.mtime, node.inode.ctime) == (now, now);
+        if touched && node.counted == self.store.message {
+            if offset + len > size {
+                node.inode.size = offset + len;
+                node.store_size(&self.store);
+            }
+            return true;
+        }
+        node.inode.size = size.max(offset + len);
+        if node.counted == self.store.message {
+            (node.inode.mtime, node.inode.ctime) = (now, now);
+        } else {
+            node.counted = self.store.message;
+            node.touch_content(now);
+        }
+        node.store_hot(&self.store);
+        true
     }
 
     /// Writes `data` at `offset`, all or nothing; a gap before it reads as zero.
     ///
     /// Errors: `IsDir`, `Invalid`, `FileTooBig` beyond 8 TiB, `NoSpace`. Cost over mapped blocks:
     /// one store for each extent and one to the inode.
+    #[inline(always)]
     pub fn write(&mut self, ino: Ino, offset: u64, data: &[u8]) -> Result<(), FsError> {
+        if self.write_in_place(ino, offset, data) {
+            return Ok(());
+        }
         self.write_vectored(ino, offset, &[data]).map(drop)
     }
 
     /// Writes the pieces of `data` one after the other at `offset`, all or nothing; returns how
     /// many bytes that is. Otherwise as [`Self::write`].
+    #[inline(never)]
     pub fn write_vectored(
         &mut self,
         ino: Ino,
@@ -388,7 +460,7 @@ impl<M: Memory> Fs<M> {
         let result = if fast {
             Ok(())
         } else {
-            let open = self.open.contains_key(&node.ino);
+            let open = self.open.count(node.ino) > 0;
             make_room(store, &mut node, (offset, end), open)
         };
         if result.is_ok() {

@@ -3,7 +3,7 @@
 use ic_stable_structures::Memory;
 
 use super::error::FsError;
-use super::node::Node;
+use super::node::{Node, Window};
 use super::types::Ino;
 use super::{Fs, check_name, dir, extents, file};
 use crate::format::extent::{EXTENT_LEN, Extent};
@@ -117,18 +117,18 @@ impl<M: Memory> Fs<M> {
             return Err(FsError::Exists);
         }
         let store = &mut self.store;
-        if dir::find(store, parent, name)?.is_some() {
+        let spot = dir::probe(store, parent, name)?;
+        if spot.found.is_some() {
             return Err(FsError::Exists);
         }
         let is_dir = inode.kind == Kind::Directory;
         if is_dir && parent.inode.nlink >= MAX_LINKS {
             return Err(FsError::TooManyLinks);
         }
-        dir::prepare(store, parent, name)?;
+        let room = dir::make_room(store, parent, spot.hash, name.len())?;
         let ino = store.find_slot()?;
-        dir::insert(store, parent, name, ino, inode.kind)?;
+        dir::insert_at(store, parent, name, (ino, inode.kind), &spot, room)?;
         store.take_slot(ino);
-        self.nodes.forget(ino);
         if is_dir {
             inode.parent = parent.ino;
             parent.inode.nlink += 1;
@@ -136,6 +136,8 @@ impl<M: Memory> Fs<M> {
         store.write_inode(ino, inode);
         parent.touch_content(store.now);
         parent.store(store);
+        // Whoever makes something opens it next.
+        self.nodes.put(Box::new(Node::new(ino, inode.clone())));
         Ok(ino)
     }
 
@@ -207,6 +209,7 @@ impl<M: Memory> Fs<M> {
     pub fn rmdir(&mut self, dir: Ino, name: &[u8]) -> Result<(), FsError> {
         self.store.writable()?;
         check_name(name)?;
+        self.walked.forget();
         self.reclaim_step();
         let mut parent = self.take_live_dir(dir)?;
         match name {
@@ -269,6 +272,7 @@ impl<M: Memory> Fs<M> {
                 self.nodes.put(next);
             }
             node.inode.nlink = 0;
+            node.window = Window::default();
             node.inode.flags |= FLAG_ORPHAN;
             (node.inode.parent, node.inode.next) = (0, head);
             self.store.sb.orphans = node.ino;
@@ -296,13 +300,15 @@ impl<M: Memory> Fs<M> {
         node.inode.nlink = 0;
         self.store.free_slot(node.ino);
         self.nodes.forget(node.ino);
+        // The slot may be a directory's again, with as many changes.
+        self.listing = None;
         Ok(())
     }
 
     /// One more open descriptor on `ino`: its data lives on when its last name goes.
     pub fn retain(&mut self, ino: Ino) -> Result<(), FsError> {
         let node = self.take(ino)?;
-        *self.open.entry(node.ino).or_insert(0) += 1;
+        self.open.retain(node.ino);
         self.nodes.put(node);
         Ok(())
     }
@@ -311,19 +317,14 @@ impl<M: Memory> Fs<M> {
     /// allocated ahead of a file. Errors: `BadInode` if it was not open.
     pub fn release(&mut self, ino: Ino) -> Result<(), FsError> {
         let number = u32::try_from(ino.0).map_err(|_| FsError::BadInode)?;
-        let count = self.open.get_mut(&number).ok_or(FsError::BadInode)?;
-        *count -= 1;
-        if *count > 0 {
-            return Ok(());
-        }
-        self.open.remove(&number);
-        if self.store.read_only {
+        let left = self.open.release(number).ok_or(FsError::BadInode)?;
+        if left > 0 || self.store.read_only {
             return Ok(());
         }
         let mut node = self.nodes.take(&self.store, number)?;
         let result = if node.inode.nlink == 0 {
             self.free_orphan(&mut node)
-        } else if node.inode.kind == Kind::Regular {
+        } else if node.inode.kind == Kind::Regular && node.inode.blocks > 0 {
             extents::load(&self.store, &mut node)
                 .and_then(|()| file::trim(&mut self.store, &mut node))
         } else {

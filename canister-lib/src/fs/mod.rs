@@ -14,14 +14,15 @@ mod extents;
 mod file;
 mod finding;
 mod link;
+mod list;
 mod mount;
 mod node;
+mod open;
 mod path;
 mod rename;
 mod store;
 mod types;
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use ic_stable_structures::Memory;
@@ -33,8 +34,9 @@ pub use path::Resolved;
 pub use types::{DirEntry, FileType, FormatOptions, Ino, Nanos, Stat, Usage};
 
 use crate::format::inode::{Inode, Kind};
-use crate::format::{BLOCK, dirent, superblock};
+use crate::format::{BLOCK, dirent, get_u64, superblock};
 use node::{Node, Nodes};
+use open::OpenFiles;
 use store::Store;
 
 /// Age at which the access time is updated although nothing changed: a day.
@@ -45,7 +47,10 @@ pub struct Fs<M: Memory> {
     store: Store<M>,
     nodes: Nodes,
     /// Open descriptors by inode.
-    open: BTreeMap<u32, u32>,
+    open: OpenFiles,
+    /// Where the last listing ended.
+    listing: Option<list::Listing>,
+    walked: path::Walked,
     /// Next orphan of an earlier run to be reclaimed; 0: none.
     stale_orphan: u32,
 }
@@ -58,19 +63,55 @@ fn check_name(name: &[u8]) -> Result<(), FsError> {
     if name.len() > dirent::NAME_MAX {
         return Err(FsError::NameTooLong);
     }
-    if name.contains(&b'/') {
-        return Err(FsError::Invalid);
+    match plain_until(name) {
+        at if at == name.len() => Ok(()),
+        _ if name.contains(&b'/') => Err(FsError::Invalid),
+        _ => check_text(name),
     }
-    if name.contains(&0) || std::str::from_utf8(name).is_err() {
-        return Err(FsError::IllegalByteSequence);
+}
+
+/// Checks that `bytes` are text without NUL.
+fn check_text(bytes: &[u8]) -> Result<(), FsError> {
+    if bytes.contains(&0) || std::str::from_utf8(bytes).is_err() {
+        Err(FsError::IllegalByteSequence)
+    } else {
+        Ok(())
     }
-    Ok(())
+}
+
+/// How many bytes at the start of `bytes` are ASCII, and neither NUL nor '/'. By words: names are
+/// looked at often, and the library's searches go byte by byte on wasm.
+fn plain_until(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    const SLASHES: u64 = ONES * b'/' as u64;
+    let mut at = 0;
+    let mut words = bytes.chunks_exact(8);
+    for word in &mut words {
+        let x = get_u64(word, 0);
+        let slash = x ^ SLASHES;
+        // With no byte above 127, a borrow sets the highest bit of a byte that is zero, and that
+        // of the byte after it only if that is one, which is found again below.
+        if (x | x.wrapping_sub(ONES) | slash.wrapping_sub(ONES)) & HIGH != 0 {
+            break;
+        }
+        at += 8;
+    }
+    while let Some(&byte) = bytes.get(at)
+        && byte.is_ascii()
+        && byte != 0
+        && byte != b'/'
+    {
+        at += 1;
+    }
+    at
 }
 
 impl<M: Memory> Fs<M> {
     /// Sets the time that all operations use until the next call.
     pub fn set_now(&mut self, now: Nanos) {
         self.store.now = now;
+        self.store.message += 1;
     }
 
     /// Sets or lifts the limit of all blocks. A limit below what is used only stops growth.
@@ -110,15 +151,23 @@ impl<M: Memory> Fs<M> {
     /// Errors: `NotDir`, `NotFound`, and those of bad names. Cost: three small reads.
     pub fn lookup(&mut self, dir: Ino, name: &[u8]) -> Result<Ino, FsError> {
         check_name(name)?;
+        match self.entry(dir, name)? {
+            Some((ino, _)) => Ok(ino),
+            None => Err(FsError::NotFound),
+        }
+    }
+
+    /// [`Self::lookup`] of a name that was checked, with the kind that its entry says.
+    fn entry(&mut self, dir: Ino, name: &[u8]) -> Result<Option<(Ino, Kind)>, FsError> {
         let node = self.take_dir(dir)?;
         let found = match name {
-            b"." => Ok(Some(node.ino)),
+            b"." => Ok(Some((node.ino, Kind::Directory))),
             b".." if node.inode.nlink == 0 => Ok(None),
-            b".." => Ok(Some(node.inode.parent)),
-            _ => dir::find(&self.store, &node, name).map(|found| found.map(|f| f.ino)),
+            b".." => Ok(Some((node.inode.parent, Kind::Directory))),
+            _ => dir::find(&self.store, &node, name).map(|found| found.map(|f| (f.ino, f.kind))),
         };
         self.nodes.put(node);
-        Ok(Ino(found?.ok_or(FsError::NotFound)?.into()))
+        Ok(found?.map(|(ino, kind)| (Ino(ino.into()), kind)))
     }
 
     /// Metadata of `ino`.
@@ -153,7 +202,7 @@ impl<M: Memory> Fs<M> {
         let result = if node.inode.nlink == 0 {
             Ok(())
         } else {
-            dir::list(&self.store, &node, cookie, visit)
+            list::list(&self.store, &node, cookie, &mut self.listing, visit)
         };
         if result.is_ok() {
             self.access(&mut node);
@@ -184,7 +233,7 @@ impl<M: Memory> Fs<M> {
 
     /// Whether a descriptor is open on inode `ino`.
     fn is_open(&self, ino: u32) -> bool {
-        self.open.contains_key(&ino)
+        self.open.count(ino) > 0
     }
 
     /// Takes an inode that exists: has a name, or is held open. Put it back with `nodes.put`.

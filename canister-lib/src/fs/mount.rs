@@ -117,6 +117,8 @@ impl<M: Memory> Fs<M> {
             store,
             nodes: Nodes::default(),
             open: Default::default(),
+            listing: None,
+            walked: super::path::Walked::new(),
             stale_orphan: 0,
         }
     }

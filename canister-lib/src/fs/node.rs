@@ -6,6 +6,7 @@ use super::error::FsError;
 use super::store::Store;
 use crate::format::extent::Extent;
 use crate::format::inode::{self, Inode, Kind};
+use crate::format::{BLOCK, address};
 
 const SLOTS: usize = 256;
 /// Extents in the heap beyond which all nodes are dropped: about 1 MiB.
@@ -31,8 +32,39 @@ pub struct Node {
     pub leaves: Vec<Leaf>,
     /// Run of blocks that holds the index of leaves: (start, blocks). Zero: none.
     pub index: (u32, u32),
-    /// Where the last look-up ended: leaf and extent.
-    pub hint: (usize, usize),
+    /// The extent where the last look-up ended, of a regular file that has a name. Whatever
+    /// changes the map clears it.
+    pub window: Window,
+    /// The message (see `Store::message`) in which a write has counted as a change last.
+    pub counted: u64,
+    /// Address of [`inode::SIZE`] in the slot; 0 until it is needed.
+    hot: u64,
+}
+
+/// Bytes of a file that lie side by side on stable memory and are written.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Window {
+    start: u64,
+    len: u64,
+    address: u64,
+}
+
+impl Window {
+    /// The bytes of a written extent.
+    pub fn of(extent: &Extent) -> Self {
+        Self {
+            start: u64::from(extent.logical) * BLOCK,
+            len: u64::from(extent.len) * BLOCK,
+            address: address(extent.physical),
+        }
+    }
+
+    /// Address of byte `offset` of the file, and how many bytes follow from there.
+    #[inline(always)]
+    pub fn locate(&self, offset: u64) -> Option<(u64, u64)> {
+        let skip = offset.wrapping_sub(self.start);
+        (skip < self.len).then(|| (self.address + skip, self.len - skip))
+    }
 }
 
 impl Node {
@@ -42,7 +74,9 @@ impl Node {
             inode,
             leaves: Vec::new(),
             index: (0, 0),
-            hint: (0, 0),
+            window: Window::default(),
+            counted: 0,
+            hot: 0,
         }
     }
 
@@ -74,6 +108,15 @@ impl Node {
         store.put(at, &self.inode.encode_hot());
     }
 
+    /// Stores the size only.
+    #[inline]
+    pub fn store_size<M: Memory>(&mut self, store: &Store<M>) {
+        if self.hot == 0 {
+            self.hot = store.slot_address(self.ino) + inode::SIZE as u64;
+        }
+        store.put(self.hot, &self.inode.size.to_le_bytes());
+    }
+
     fn cached_extents(&self) -> usize {
         self.leaves
             .iter()
@@ -85,14 +128,14 @@ impl Node {
 /// The cache: nodes are taken out, used, and put back. A node that is not put back, because of an
 /// error, is read again from stable memory.
 pub struct Nodes {
-    slots: Vec<Option<Box<Node>>>,
+    slots: Box<[Option<Box<Node>>; SLOTS]>,
     puts: u32,
 }
 
 impl Default for Nodes {
     fn default() -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| None).collect(),
+            slots: Box::new([const { None }; SLOTS]),
             puts: 0,
         }
     }
@@ -110,6 +153,15 @@ impl Nodes {
         }
         let inode = store.read_inode(ino)?.ok_or(FsError::BadInode)?;
         Ok(Box::new(Node::new(ino, inode)))
+    }
+
+    /// Inode `ino`, if it is in the cache. A node without a window may be any.
+    #[inline(always)]
+    pub fn cached(&mut self, ino: u64) -> Option<&mut Node> {
+        match &mut self.slots[ino as usize % SLOTS] {
+            Some(node) if u64::from(node.ino) == ino => Some(node),
+            _ => None,
+        }
     }
 
     /// Puts a node back.

@@ -1,22 +1,76 @@
 //! Path resolution, one component at a time. The only place that follows symbolic links.
 
+use std::borrow::Cow;
+
 use ic_stable_structures::Memory;
 
+use super::dirpage::same_bytes;
 use super::error::FsError;
 use super::types::{FileType, Ino};
-use super::{Fs, check_name};
+use super::{Fs, check_name, check_text, plain_until};
+use crate::format::dirent::NAME_MAX;
+use crate::format::inode::Kind;
 
 /// Symbolic links followed in one path before it is called a loop.
 const MAX_SYMLINKS: u32 = 40;
 
+/// The directory that the last path led to, so that names side by side are not walked to anew.
+/// Only of paths without links and dots; forgotten when a directory is moved or removed.
+#[derive(Debug)]
+pub(super) struct Walked {
+    start: Ino,
+    /// With the '/' at its end; empty: nothing is known.
+    prefix: Vec<u8>,
+    dir: Ino,
+}
+
+impl Walked {
+    /// Longest prefix worth keeping.
+    const MAX: usize = 4096;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            start: Ino(0),
+            prefix: Vec::new(),
+            dir: Ino(0),
+        }
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.prefix.clear();
+    }
+
+    /// The directory of the last component of `path`, and that component.
+    fn skip<'p>(&self, start: Ino, path: &'p [u8]) -> Option<(Ino, &'p [u8])> {
+        let len = self.prefix.len();
+        if len == 0 || start != self.start || path.len() <= len {
+            return None;
+        }
+        let (head, tail) = path.split_at(len);
+        let name = plain_until(tail) == tail.len() && tail != b"." && tail != b"..";
+        (name && same_bytes(head, &self.prefix)).then_some((self.dir, tail))
+    }
+
+    fn remember(&mut self, start: Ino, prefix: &[u8], dir: Ino) {
+        let known = start == self.start && dir == self.dir && prefix.len() == self.prefix.len();
+        let kept = (1..=Self::MAX).contains(&prefix.len());
+        if !kept || (known && same_bytes(prefix, &self.prefix)) {
+            return;
+        }
+        self.prefix.clear();
+        self.prefix.extend_from_slice(prefix);
+        (self.start, self.dir) = (start, dir);
+    }
+}
+
 /// Where a path leads.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Resolved {
+pub struct Resolved<'p> {
     /// The directory of the last component.
     pub parent: Ino,
     /// The last component; `None` if it is ".", ".." or the root: it exists, and cannot be made,
     /// removed or renamed.
-    pub name: Option<Vec<u8>>,
+    pub name: Option<Cow<'p, [u8]>>,
     /// What is there, after following if asked for; `None`: nothing, but `parent` exists.
     pub target: Option<Ino>,
     /// The path ended in '/': the target, if it exists, is a directory.
@@ -30,14 +84,17 @@ impl<M: Memory> Fs<M> {
     /// a '/' follows it. Errors: `NotCapable` for an absolute path or link, or ".." above `root`;
     /// `NotFound`; `NotDir`; `SymlinkLoop`; `NameTooLong` for a component above 255 bytes;
     /// `IllegalByteSequence` for NUL or bytes that are not UTF-8. Cost: one look-up a component.
-    pub fn resolve(
+    pub fn resolve<'p>(
         &mut self,
         root: Ino,
         start: Ino,
-        path: &[u8],
+        path: &'p [u8],
         follow_last: bool,
-    ) -> Result<Resolved, FsError> {
+    ) -> Result<Resolved<'p>, FsError> {
         check_path(path)?;
+        if let Some(resolved) = self.resolve_plain(root, start, path, follow_last)? {
+            return Ok(resolved);
+        }
         let trailing_slash = path.ends_with(b"/");
         // What is still to walk: paths of links on top of what follows them.
         let mut pending: Vec<Vec<u8>> = Vec::new();
@@ -85,7 +142,7 @@ impl<M: Memory> Fs<M> {
                     Err(FsError::NotFound) if last => {
                         return Ok(Resolved {
                             parent: at,
-                            name: Some(name),
+                            name: Some(Cow::Owned(name)),
                             target: None,
                             trailing_slash,
                         });
@@ -110,7 +167,7 @@ impl<M: Memory> Fs<M> {
                     if slash && file_type != FileType::Directory {
                         return Err(FsError::NotDir);
                     }
-                    let name = Some(name);
+                    let name = Some(Cow::Owned(name));
                     return Ok(Resolved {
                         parent: at,
                         name,
@@ -123,6 +180,67 @@ impl<M: Memory> Fs<M> {
             }
             rest = left;
         }
+    }
+
+    /// [`Self::resolve`] for paths without symbolic links to follow; `None`: there is one.
+    fn resolve_plain<'p>(
+        &mut self,
+        root: Ino,
+        start: Ino,
+        path: &'p [u8],
+        follow_last: bool,
+    ) -> Result<Option<Resolved<'p>>, FsError> {
+        let resolved = |parent, name: Option<&'p [u8]>, target| Resolved {
+            parent,
+            name: name.map(Cow::Borrowed),
+            target,
+            trailing_slash: path.ends_with(b"/"),
+        };
+        let (mut at, mut rest, mut depth) = (start, path, 0_i64);
+        if let Some((dir, tail)) = self.walked.skip(start, path) {
+            (at, rest, depth) = (dir, tail, 1);
+        }
+        let mut named = true;
+        while let Some((name, left)) = next_component(rest) {
+            rest = left;
+            if name == b"." {
+                self.take_dir(at).map(|node| self.nodes.put(node))?;
+                named = false;
+                continue;
+            }
+            if name == b".." {
+                named = false;
+                depth -= 1;
+                at = self.climb(root, start, at, depth)?;
+                continue;
+            }
+            let last = next_component(left).is_none();
+            let slash = !left.is_empty();
+            if last && named && !slash {
+                self.walked
+                    .remember(start, &path[..path.len() - name.len()], at);
+            }
+            let Some((found, kind)) = self.entry(at, name)? else {
+                return if last {
+                    Ok(Some(resolved(at, Some(name), None)))
+                } else {
+                    Err(FsError::NotFound)
+                };
+            };
+            if kind == Kind::Symlink && (!last || follow_last || slash) {
+                return Ok(None);
+            }
+            if last {
+                if slash && kind != Kind::Directory {
+                    return Err(FsError::NotDir);
+                }
+                return Ok(Some(resolved(at, Some(name), Some(found))));
+            }
+            depth += 1;
+            at = found;
+        }
+        self.take_dir(at).map(|node| self.nodes.put(node))?;
+        Ok(Some(resolved(at, None, Some(at))))
     }
 
     /// The parent of `at`, which must not be `root`, nor outside it.
@@ -146,12 +264,20 @@ fn check_path(path: &[u8]) -> Result<(), FsError> {
     if path.is_empty() {
         return Err(FsError::NotFound);
     }
-    if path.contains(&0) || std::str::from_utf8(path).is_err() {
-        return Err(FsError::IllegalByteSequence);
-    }
     if path[0] == b'/' {
+        check_text(path)?;
         return Err(FsError::NotCapable);
     }
+    let mut rest = path;
+    loop {
+        let len = plain_until(rest);
+        match rest.get(len) {
+            None if len <= NAME_MAX => return Ok(()),
+            Some(b'/') if len <= NAME_MAX => rest = &rest[len + 1..],
+            _ => break,
+        }
+    }
+    check_text(path)?;
     path.split(|&b| b == b'/')
         .filter(|name| !name.is_empty())
         .try_for_each(check_name)
@@ -161,6 +287,13 @@ fn check_path(path: &[u8]) -> Result<(), FsError> {
 fn next_component(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = path.iter().position(|&b| b != b'/')?;
     let path = &path[start..];
-    let end = path.iter().position(|&b| b == b'/').unwrap_or(path.len());
-    Some(path.split_at(end))
+    let mut end = 0;
+    // Characters beyond ASCII stop `plain_until`, too.
+    loop {
+        end += plain_until(&path[end..]);
+        match path.get(end) {
+            None | Some(b'/') => return Some(path.split_at(end)),
+            Some(_) => end += 1,
+        }
+    }
 }

@@ -26,6 +26,7 @@ impl<M: Memory> Fs<M> {
         check_name(from)?;
         check_name(to)?;
         self.reclaim_step();
+        self.walked.forget();
         let result = self.rename_checked(from_dir, from, to_dir, to);
         if result.is_err() {
             // The walk up from `to_dir` cached it as it was before its pages were split.

@@ -19,6 +19,8 @@ pub struct Store<M> {
     pub dirty: bool,
     pub bitmap: Bitmap,
     pub now: Nanos,
+    /// Goes up whenever the time is set: tells messages apart, which may have the same time.
+    pub message: u64,
     pub read_only: bool,
     /// The memory refused to grow at this size.
     pub grow_refused: bool,
@@ -36,6 +38,7 @@ impl<M: Memory> Store<M> {
             dirty: false,
             bitmap,
             now,
+            message: 1,
             read_only,
             grow_refused: false,
             stores: Cell::new(0),

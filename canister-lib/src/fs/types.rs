@@ -49,7 +49,8 @@ pub struct Stat {
     pub mtime: Nanos,
     /// Last change.
     pub ctime: Nanos,
-    /// Goes up with every change of content or metadata, except `atime` by reading.
+    /// Goes up with every change of content or metadata, except `atime` by reading. Writes to one
+    /// file count once between two calls of `set_now`, so at least once in each message.
     pub version: u64,
 }
 

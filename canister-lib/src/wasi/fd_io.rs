@@ -78,7 +78,7 @@ pub fn fd_pread(
     }
 }
 
-#[inline]
+#[inline(always)]
 fn read_at(
     fs: &mut Fs<AnyMemory>,
     g: &mut Guest<'_>,
@@ -92,6 +92,18 @@ fn read_at(
         let buf = g.bytes_mut(address, len)?;
         return Ok(fs.read(ino, offset, buf)? as u32);
     }
+    read_many(fs, g, ino, offset, iovs, count)
+}
+
+#[inline(never)]
+fn read_many(
+    fs: &mut Fs<AnyMemory>,
+    g: &mut Guest<'_>,
+    ino: Ino,
+    offset: u64,
+    iovs: u32,
+    count: u32,
+) -> Result<u32> {
     g.check_iovecs(iovs, count)?;
     let mut total = 0_u32;
     for index in 0..count {
@@ -175,13 +187,13 @@ pub fn fd_pwrite(
 #[inline]
 fn write_offset(fs: &mut Fs<AnyMemory>, file: &File, offset: u64) -> Result<u64> {
     if file.flags & fdflags::APPEND != 0 {
-        Ok(fs.stat(file.ino)?.size)
+        Ok(fs.size(file.ino)?)
     } else {
         Ok(offset)
     }
 }
 
-#[inline]
+#[inline(always)]
 fn write_at(
     fs: &mut Fs<AnyMemory>,
     g: &Guest<'_>,
@@ -198,6 +210,18 @@ fn write_at(
         }
         return Ok(len);
     }
+    write_many(fs, g, ino, offset, iovs, count)
+}
+
+#[inline(never)]
+fn write_many(
+    fs: &mut Fs<AnyMemory>,
+    g: &Guest<'_>,
+    ino: Ino,
+    offset: u64,
+    iovs: u32,
+    count: u32,
+) -> Result<u32> {
     let total = g.check_iovecs(iovs, count)?;
     if total == 0 {
         return Ok(0);
@@ -258,7 +282,7 @@ pub fn fd_seek(
     let base = match whence {
         Some(Whence::Set) => 0,
         Some(Whence::Cur) => file.cursor,
-        Some(Whence::End) => fs.stat(file.ino)?.size,
+        Some(Whence::End) => fs.size(file.ino)?,
         None => return Err(Errno::INVAL),
     };
     let position = base

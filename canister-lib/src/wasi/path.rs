@@ -4,6 +4,8 @@
 //! the call starts from. Here, trailing slashes and special last components are dealt with, as
 //! Linux does.
 
+use std::borrow::Cow;
+
 use super::errno::{Errno, Result};
 use super::fd_meta::{known, times};
 use super::guest::Guest;
@@ -47,7 +49,7 @@ impl<'g> GuestPath<'g> {
     }
 
     /// Looks the path up from an open directory.
-    pub(super) fn resolve(self, rt: &mut Runtime, fd: u32, follow: bool) -> Result<Place> {
+    pub(super) fn resolve(self, rt: &mut Runtime, fd: u32, follow: bool) -> Result<Place<'g>> {
         let dir = directory(rt, fd)?;
         let Resolved {
             parent,
@@ -65,14 +67,14 @@ impl<'g> GuestPath<'g> {
 }
 
 /// Where a path leads.
-pub(super) struct Place {
+pub(super) struct Place<'g> {
     pub(super) parent: Ino,
-    pub(super) name: Option<Vec<u8>>,
+    pub(super) name: Option<Cow<'g, [u8]>>,
     pub(super) target: Option<Ino>,
     pub(super) slash: bool,
 }
 
-impl Place {
+impl Place<'_> {
     /// What is there. `ENOENT`; `ENOTDIR` for anything but a directory with a slash behind.
     fn existing(&self, rt: &mut Runtime) -> Result<Ino> {
         let ino = self.target.ok_or(Errno::NOENT)?;

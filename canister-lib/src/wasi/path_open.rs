@@ -79,7 +79,7 @@ pub fn path_open(
 
 fn open_existing(
     rt: &mut Runtime,
-    place: &Place,
+    place: &Place<'_>,
     ino: Ino,
     request: &Request,
 ) -> Result<(Ino, FileType)> {
@@ -102,7 +102,7 @@ fn open_existing(
     Ok((ino, stat.file_type))
 }
 
-fn create_file(rt: &mut Runtime, place: &Place, request: &Request) -> Result<Ino> {
+fn create_file(rt: &mut Runtime, place: &Place<'_>, request: &Request) -> Result<Ino> {
     if !request.create {
         return Err(Errno::NOENT);
     }

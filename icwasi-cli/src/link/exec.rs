@@ -101,11 +101,11 @@ fn check_name(name: &str) -> Result<(), LinkError> {
 /// Gaps that are filled one by one; with more, all of the memory is filled.
 const MAX_GAPS: usize = 64;
 
-/// What of the guest's declared memory no data segment writes: pieces (address, length) to be
-/// zeroed before a further run.
+/// Where the guest's active data segments lie, in their order.
 ///
-/// Fails if a segment does not lie at a fixed place within the memory.
-pub(crate) fn gaps(guest: &Module<'_>) -> Result<Vec<(u32, u32)>, LinkError> {
+/// Fails if one does not lie at a fixed place within the memory that the guest declares: behind it
+/// is the library.
+pub(crate) fn active_segments(guest: &Module<'_>) -> Result<Vec<std::ops::Range<u64>>, LinkError> {
     let end = guest.memory.map_or(0, |m| m.initial) * super::layout::PAGE;
     let mut ranges = Vec::with_capacity(guest.data.len());
     for segment in &guest.data {
@@ -127,6 +127,16 @@ pub(crate) fn gaps(guest: &Module<'_>) -> Result<Vec<(u32, u32)>, LinkError> {
         }
         ranges.push(range);
     }
+    Ok(ranges)
+}
+
+/// What of the guest's declared memory no data segment writes: pieces (address, length) to be
+/// zeroed before a further run.
+///
+/// Fails if a segment does not lie at a fixed place within the memory.
+pub(crate) fn gaps(guest: &Module<'_>) -> Result<Vec<(u32, u32)>, LinkError> {
+    let end = guest.memory.map_or(0, |m| m.initial) * super::layout::PAGE;
+    let mut ranges = active_segments(guest)?;
     ranges.sort_by_key(|r| r.start);
     let mut gaps = Vec::new();
     let mut at = 0;

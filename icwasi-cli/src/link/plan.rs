@@ -106,6 +106,9 @@ impl<'a> Plan<'a> {
         library: Option<&'a Library<'a>>,
         options: &LinkOptions,
     ) -> Result<Self, LinkError> {
+        if library.is_some() {
+            super::exec::active_segments(guest)?;
+        }
         let layout = library
             .map(|library| Layout::new(guest, library, options.arena, options.headroom))
             .transpose()?;
