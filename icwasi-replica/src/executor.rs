@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::certificate::Keys;
 use crate::clock::Clock;
 use crate::core::{CallOutcome, Core, ExecutionStats, UserError};
+use crate::fakes::Fakes;
 use crate::ingress::history::{IngressHistory, IngressStatus};
 use crate::management::Management;
 use crate::persist::{self, SharedStore};
@@ -74,6 +75,8 @@ pub struct State {
     pub core: Core,
     /// What the management canister keeps besides canisters.
     pub management: Arc<Mutex<Management>>,
+    /// Stand-ins for canisters of the IC.
+    pub fakes: Fakes,
     /// What everybody sees.
     pub shared: Arc<Shared>,
     /// The state directory, if there is one.

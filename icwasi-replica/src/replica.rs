@@ -15,6 +15,7 @@ use crate::certificate::{KeyError, Keys, SecretKeys};
 use crate::clock::Clock;
 use crate::core::{Core, CoreConfig, CoreError, ExecutionStats, Limits};
 use crate::executor::{Executor, Shared, Spawned, State};
+use crate::fakes::Fakes;
 use crate::http::AppState;
 use crate::ingress::history::IngressHistory;
 use crate::management::{Hook, Management};
@@ -316,6 +317,7 @@ fn make_state(
     Ok(State {
         core,
         management,
+        fakes: Fakes::default(),
         shared,
         store,
     })
