@@ -24,6 +24,9 @@ const QUEUE: usize = 4_096;
 /// How often heartbeats run, and how late a timer may be.
 const ROUND: Duration = Duration::from_millis(500);
 
+/// Stack that canisters get, as on the IC.
+pub const WASM_STACK: usize = 5 << 20;
+
 type Job = Box<dyn FnOnce(&mut State) + Send>;
 
 /// What all threads may use without asking the executor.
