@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use e2e::clients::{Outcome, agent, node};
+use e2e::clients::{Outcome, agent, icp, node};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -13,6 +13,8 @@ async fn main() -> ExitCode {
     report.line("ic-agent 0.49", start, agent::run().await);
     let start = Instant::now();
     report.line("@icp-sdk/core 6.1.0", start, node::run().await);
+    let start = Instant::now();
+    report.line("icp 1.5.0", start, icp::run().await);
     if report.failed {
         ExitCode::FAILURE
     } else {

@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod counter;
+pub mod icp;
 pub mod node;
 pub mod npm;
 

@@ -20,7 +20,7 @@ pub enum Installed {
 }
 
 /// Whether a program can be started, and its version.
-pub fn version(program: &str) -> Option<String> {
+pub fn version(program: impl AsRef<std::ffi::OsStr>) -> Option<String> {
     let text = xtask::process::output(Command::new(program).arg("--version"))?;
     Some(text.trim().to_owned())
 }
