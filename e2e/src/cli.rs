@@ -76,7 +76,10 @@ impl Output {
 }
 
 /// Where cargo puts the binary; `ICWASI_BIN` names another one. Built if it is not up to date.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// With cargo's messages, if it cannot be built.
+pub fn binary() -> Result<PathBuf> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let build = || -> Result<PathBuf> {
         if let Some(path) = std::env::var_os("ICWASI_BIN") {

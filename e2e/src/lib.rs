@@ -6,6 +6,7 @@ pub mod admin;
 pub mod canisters;
 pub mod cities;
 pub mod cli;
+pub mod clients;
 pub mod demo;
 pub mod hostile;
 pub mod network;

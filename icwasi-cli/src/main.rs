@@ -15,7 +15,8 @@ use exit::ExitStatus;
 use printer::{OutputClosed, Printer};
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let arguments = commands::launcher::arguments(std::env::args_os().collect());
+    let cli = match cli::Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(e) => {
             let status = match e.kind() {

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::certificate::Keys;
 use crate::clock::Clock;
 use crate::core::{CallOutcome, Core, ExecutionStats, UserError};
+use crate::fakes::Fakes;
 use crate::ingress::history::{IngressHistory, IngressStatus};
 use crate::management::Management;
 use crate::persist::{self, SharedStore};
@@ -22,6 +23,9 @@ use crate::persist::{self, SharedStore};
 const QUEUE: usize = 4_096;
 /// How often heartbeats run, and how late a timer may be.
 const ROUND: Duration = Duration::from_millis(500);
+
+/// Stack that canisters get, as on the IC.
+pub const WASM_STACK: usize = 5 << 20;
 
 type Job = Box<dyn FnOnce(&mut State) + Send>;
 
@@ -74,6 +78,8 @@ pub struct State {
     pub core: Core,
     /// What the management canister keeps besides canisters.
     pub management: Arc<Mutex<Management>>,
+    /// Stand-ins for canisters of the IC.
+    pub fakes: Fakes,
     /// What everybody sees.
     pub shared: Arc<Shared>,
     /// The state directory, if there is one.

@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod clock;
 pub mod core;
 pub mod executor;
+pub mod fakes;
 pub mod http;
 pub mod ingress;
 pub mod management;

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use crate::certificate::{KeyError, Keys, SecretKeys};
 use crate::clock::Clock;
 use crate::core::{Core, CoreConfig, CoreError, ExecutionStats, Limits};
-use crate::executor::{Executor, Shared, Spawned, State};
+use crate::executor::{Executor, Shared, Spawned, State, WASM_STACK};
+use crate::fakes::Fakes;
 use crate::http::AppState;
 use crate::ingress::history::IngressHistory;
 use crate::management::{Hook, Management};
@@ -282,7 +283,11 @@ fn make_state(
         store = Some(Arc::new(Mutex::new(opened)));
     }
     let mut core = Core::new(CoreConfig {
-        limits: options.limits.clone(),
+        limits: Limits {
+            // The default suits threads with little stack; the executor has its own.
+            wasm_stack_bytes: WASM_STACK,
+            ..options.limits.clone()
+        },
         compile_cache: options.compile_cache.clone().or(compiled),
         scratch_dir: None,
         first_canister,
@@ -316,6 +321,7 @@ fn make_state(
     Ok(State {
         core,
         management,
+        fakes: Fakes::default(),
         shared,
         store,
     })

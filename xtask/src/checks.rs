@@ -1,11 +1,11 @@
 //! Everything that must hold before a change is merged.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use crate::process::{cargo, output, run};
+use crate::process::{cargo, display, output, run};
 use crate::setup::setup;
 use crate::toolchain::WasiC;
 
@@ -29,6 +29,7 @@ pub fn test(filter: Option<&str>) -> Result<()> {
             .args(["test", "--locked", "--no-fail-fast", "--workspace"])
             .args(EXCEPT_GUESTS),
     );
+    checks.clients()?;
     checks.run(
         "lints",
         cargo()
@@ -72,6 +73,28 @@ pub fn test(filter: Option<&str>) -> Result<()> {
     checks.finish()
 }
 
+/// Runs the real clients against the replica: a line for each on stdout.
+///
+/// # Errors
+/// If one fails. What cannot be had on this machine is reported as not run.
+pub fn clients() -> Result<()> {
+    run(&mut real_clients())
+}
+
+fn real_clients() -> Command {
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "e2e",
+        "--bin",
+        "clients",
+    ]);
+    command
+}
+
 /// The examples are for wasm32-wasip1 only.
 const EXCEPT_GUESTS: [&str; 4] = ["--exclude", "example-sqlite", "--exclude", "example-bench"];
 
@@ -92,6 +115,25 @@ impl Checks {
         }
         let word = if result.is_ok() { "passed" } else { "FAILED" };
         self.lines.push(format!("{word:8} {name} ({seconds} s)"));
+    }
+
+    /// Every client counts for itself, since each may be one that was not run.
+    fn clients(&mut self) -> Result<()> {
+        let mut command = real_clients();
+        eprintln!("$ {}", display(&command));
+        let output = command
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot start cargo")?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        self.lines.extend(lines.lines().map(str::to_owned));
+        if !output.status.success() {
+            self.failed.push("real clients");
+            if lines.is_empty() {
+                self.lines.push(format!("{:8} real clients", "FAILED"));
+            }
+        }
+        Ok(())
     }
 
     fn skip(&mut self, name: &str, reason: &str) {

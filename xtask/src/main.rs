@@ -25,7 +25,7 @@ enum Command {
     Demo,
     /// Run all tests, lints and other checks, or only the tests whose names contain FILTER.
     Test {
-        /// Part of a test's name.
+        /// Part of a test's name; `clients` runs the real clients (ic-agent, @icp-sdk/core, icp).
         filter: Option<String>,
     },
     /// Measure, in instructions.
@@ -94,6 +94,7 @@ fn execute(command: Command) -> Result<()> {
                 "demo",
             ]))
         }
+        Command::Test { filter } if filter.as_deref() == Some("clients") => checks::clients(),
         Command::Test { filter } => checks::test(filter.as_deref()),
         Command::Ci => checks::test(None),
         Command::Bench {

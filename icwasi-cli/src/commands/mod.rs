@@ -4,6 +4,7 @@ pub mod call;
 pub mod cat;
 pub mod check;
 pub mod deploy;
+pub mod launcher;
 pub mod link;
 pub mod ls;
 mod markdown;

@@ -20,6 +20,9 @@ pub enum Command {
     Stop(StateArgs),
     /// Say whether a replica runs on a state directory, and where it serves.
     Status(StateArgs),
+    /// What `icp network start` runs, by ICP_CLI_NETWORK_LAUNCHER_PATH.
+    #[command(hide = true)]
+    Launcher(super::launcher::Args),
 }
 
 /// Which replica.
@@ -63,6 +66,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<ExitStat
                 serve(&args, dir, context).await
             }
         }
+        Command::Launcher(args) => super::launcher::run(args).await,
         Command::Stop(args) => {
             let dir = state_dir(&args, context)?;
             let record = local_replica::stop(&dir).await?;

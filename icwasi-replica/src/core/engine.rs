@@ -68,8 +68,8 @@ fn config(limits: &Limits) -> Config {
     c.cranelift_opt_level(OptLevel::Speed);
     c.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
     c.generate_address_map(true);
-    // Nothing is asynchronous here, but the one must not be larger than the other.
-    c.async_stack_size(limits.wasm_stack_bytes.max(2 << 20));
+    // Fibers are not used, but the configuration has to fit together.
+    c.async_stack_size(limits.wasm_stack_bytes.saturating_add(1 << 20));
     c.max_wasm_stack(limits.wasm_stack_bytes);
     c.memory_reservation(RESERVATION as u64);
     c.memory_guard_size(GUARD as u64);

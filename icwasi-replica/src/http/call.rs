@@ -15,6 +15,7 @@ use super::query::reject_response;
 use super::{AppState, HttpError, cbor, parse_id, read_body};
 use crate::core::UserError;
 use crate::executor;
+use crate::fakes;
 use crate::ingress::envelope::{self, EnvelopeError};
 use crate::ingress::history::{IngressEntry, IngressStatus, Offer, Reject};
 use crate::management;
@@ -196,8 +197,11 @@ fn execute(
 ) {
     state.begin_message();
     let to_management = call.canister == Principal::management_canister();
+    let to_fake = fakes::serves(&state.core, &call.canister);
     let filtered = if to_management {
         management::inspect(&state.core, call.sender, &call.method, &call.arg)
+    } else if to_fake {
+        Ok(())
     } else {
         state
             .core
@@ -224,6 +228,16 @@ fn execute(
     }
     let result = if to_management {
         management::ingress(state, call.sender, &call.method, &call.arg)
+    } else if to_fake {
+        let kind = fakes::Kind::Update;
+        fakes::call(
+            state,
+            &call.canister,
+            kind,
+            call.sender,
+            &call.method,
+            &call.arg,
+        )
     } else {
         let result = state
             .core

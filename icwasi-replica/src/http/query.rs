@@ -11,6 +11,7 @@ use ic_transport_types::{
 
 use super::{AppState, HttpError, cbor, parse_id, read_body};
 use crate::core::UserError;
+use crate::fakes;
 use crate::ingress::envelope::{self, EnvelopeError};
 use crate::management;
 
@@ -49,6 +50,10 @@ pub async fn query(
             state.core.set_time(state.shared.clock.round_time());
             if canister_id == Principal::management_canister() {
                 return management::query(state, sender, &method_name, &arg);
+            }
+            if fakes::serves(&state.core, &canister_id) {
+                let kind = fakes::Kind::Query;
+                return fakes::call(state, &canister_id, kind, sender, &method_name, &arg);
             }
             let result = state.core.query(&canister_id, sender, &method_name, arg);
             state.shared.note_stats(canister_id, &method_name, &result);

@@ -132,6 +132,29 @@ pub fn query(
     outside(state, Via::Query, sender, method, arg)
 }
 
+/// Creates a canister in the name of the canister `creator`, which pays `cycles`.
+pub fn create_for(
+    state: &mut State,
+    creator: Principal,
+    settings: types::CanisterSettings,
+    cycles: u128,
+) -> Result<Principal, UserError> {
+    let management = state.management.clone();
+    let mut management = management.lock().unwrap_or_else(|e| e.into_inner());
+    let mut call = Call {
+        core: &mut state.core,
+        management: &mut management,
+        via: Via::Canister,
+        sender: creator,
+        cycles,
+    };
+    let arg = types::CreateCanisterArgs {
+        settings: Some(settings),
+        sender_canister_version: None,
+    };
+    call.create(arg).map(|record| record.canister_id)
+}
+
 fn outside(
     state: &mut State,
     via: Via,
