@@ -67,7 +67,9 @@ pub fn linked(guest: Guest, options: &[&str]) -> Result<PathBuf> {
     // Other test processes link the same canister at the same time.
     let name = format!("{}-{suffix}-{}.wasm", guest.name(), std::process::id());
     let path = out_dir()?.join(name);
-    link(&module, &path, options)?;
+    let candid = guest.candid();
+    let candid = candid.to_str().context("path is not UTF-8")?;
+    link(&module, &path, &[options, &["--candid", candid]].concat())?;
     linked.insert(key, path.clone());
     Ok(path)
 }

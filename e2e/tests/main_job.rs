@@ -50,6 +50,17 @@ async fn main_job(mode: Mode) -> Result<()> {
     let id = network.deploy(&linked(sqlite(mode), &["--admin"])?).await?;
     let remote = format!("{id}:/data/cities.db");
 
+    // The module says what it offers: its own methods and the admin interface.
+    let candid = network
+        .owner
+        .agent
+        .read_state_canister_metadata(id, "candid:service")
+        .await?;
+    let candid = String::from_utf8(candid)?;
+    for method in ["query_sql : ", "icwasi_info : ", "icwasi_upload_commit : "] {
+        ensure!(candid.contains(method), "{method:?} is not in {candid}");
+    }
+
     // Pushed before the first use.
     let database = network.path("cities.db");
     cities::build_database(&database)?;

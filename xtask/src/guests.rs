@@ -52,6 +52,12 @@ impl Guest {
         name
     }
 
+    /// The example's own candid interface.
+    pub fn candid(&self) -> PathBuf {
+        let file = format!("examples/{0}/{0}.did", self.example);
+        process::root().join(file)
+    }
+
     /// Builds the module and returns its path, which no other build of the example overwrites.
     ///
     /// Processes that build at the same time wait for each other.

@@ -146,6 +146,8 @@ fn canister(example: Example, mode: ModeName, output: &std::path::Path) -> Resul
         ])
         .arg("link")
         .arg(&module)
+        .arg("--candid")
+        .arg(guest.candid())
         .arg("--output")
         .arg(std::path::absolute(output)?)
         .arg("--admin"))

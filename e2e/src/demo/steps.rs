@@ -44,14 +44,22 @@ fn build(terminal: &Terminal) -> Result<()> {
     let newer = sqlite_second(Mode::Inject).build()?;
     std::fs::copy(&newer, terminal.path("example_sqlite_2.wasm"))?;
     terminal.icwasi(&["check", "example_sqlite.wasm"])?;
-    terminal.icwasi(&["link", "example_sqlite.wasm", "-o", "app.wasm", "--admin"])?;
-    terminal.icwasi(&[
-        "link",
-        "example_sqlite_2.wasm",
-        "-o",
-        "app2.wasm",
-        "--admin",
-    ])
+    std::fs::copy(sqlite(Mode::Inject).candid(), terminal.path("sqlite.did"))?;
+    for (module, canister) in [
+        ("example_sqlite.wasm", "app.wasm"),
+        ("example_sqlite_2.wasm", "app2.wasm"),
+    ] {
+        terminal.icwasi(&[
+            "link",
+            module,
+            "-o",
+            canister,
+            "--admin",
+            "--candid",
+            "sqlite.did",
+        ])?;
+    }
+    Ok(())
 }
 
 /// The canister, called through ic-agent by an identity that may do nothing special.
