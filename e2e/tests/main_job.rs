@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use candid::Principal;
 use e2e::admin::{arguments_of_all_methods, is_refusal};
 use e2e::canisters::{Mode, linked, sqlite, sqlite_second};
@@ -344,4 +344,38 @@ async fn a_pushed_database_replaces_the_open_one() -> Result<()> {
     app.execute("DELETE FROM cities WHERE country = 'ZZ'")
         .await?;
     network.stop().await
+}
+
+/// What a message leaves behind in the program's memory does not make later ones dearer.
+async fn steady(mode: Mode) -> Result<()> {
+    let network = Network::start().await?;
+    let id = network.deploy(&linked(sqlite(mode), &["--admin"])?).await?;
+    let app = network.app(id);
+    let cost = || {
+        let (_, stats) = network.replica.last_stats(id).context("no message yet")?;
+        anyhow::Ok(stats.instructions)
+    };
+    let sql = "UPDATE cities SET population = 1 WHERE id = 1";
+    for _ in 0..20 {
+        app.execute(sql).await?;
+    }
+    let early = cost()?;
+    for _ in 0..200 {
+        app.execute(sql).await?;
+    }
+    let late = cost()?;
+    ensure!(
+        late <= early + early / 50,
+        "{} mode: {early} instructions became {late}",
+        mode.name()
+    );
+    network.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_do_not_get_dearer() -> Result<()> {
+    for mode in Mode::ALL {
+        steady(mode).await?;
+    }
+    Ok(())
 }

@@ -202,7 +202,7 @@ impl Bench {
 
     async fn names(&mut self) -> Result<()> {
         use Goal::Each;
-        for directory in ["/flat", "/nested", "/many", "/big"] {
+        for directory in ["/flat", "/nested", "/few", "/many", "/big"] {
             self.call("make_directory", (directory,)).await?;
         }
         let title = "create 1,000 directories in one";
@@ -225,6 +225,10 @@ impl Bench {
             Each(5_000),
         )
         .await?;
+        let title = "create 1,000 files in one directory, one message";
+        let args = ("/few", 0_u32, 1_000_u32);
+        self.measure(title, ("create_files", args), 1_000, None, Each(5_000))
+            .await?;
         let title = "create 10,000 files in one directory, one message";
         let args = ("/many", 0_u32, 10_000_u32);
         self.measure(title, ("create_files", args), 10_000, None, Each(5_000))
