@@ -131,7 +131,7 @@ fn features_that_the_ic_lacks_are_named() {
         ),
         (
             "(module (memory 1) (data (i32.add (i32.const 1) (i32.const 2)) \"a\"))",
-            "extended constant",
+            "not a constant",
         ),
         (
             // Behind the declared memory is the library, once it is injected.
