@@ -168,13 +168,20 @@ impl Pair {
 
     fn their_dir(&self, path: &str) -> Res<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        linux::openat2(
-            &self.root,
-            path,
-            flags,
-            Mode::empty(),
-            ResolveFlags::BENEATH,
-        )
+        loop {
+            // EAGAIN: something was renamed at the same time anywhere on the machine, so that the
+            // kernel is not sure that ".." stayed beneath.
+            let opened = linux::openat2(
+                &self.root,
+                path,
+                flags,
+                Mode::empty(),
+                ResolveFlags::BENEATH,
+            );
+            if opened.as_ref().err() != Some(&Errno::AGAIN) {
+                return opened;
+            }
+        }
     }
 
     /// The path of directory number `n`.

@@ -216,11 +216,13 @@ impl<M: Memory> Fs<M> {
             }
             let last = next_component(left).is_none();
             let slash = !left.is_empty();
+            let entry = self.entry(at, name)?;
+            // Only now is it sure that `at` is a directory.
             if last && named && !slash {
                 self.walked
                     .remember(start, &path[..path.len() - name.len()], at);
             }
-            let Some((found, kind)) = self.entry(at, name)? else {
+            let Some((found, kind)) = entry else {
                 return if last {
                     Ok(Some(resolved(at, Some(name), None)))
                 } else {
