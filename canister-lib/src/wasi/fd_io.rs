@@ -1,4 +1,4 @@
-//! Reading, writing and seeking: the hot path. No allocation for up to [`INLINE_IOVECS`]
+//! Reading, writing and seeking: the hot path. No allocation for up to `INLINE_IOVECS`
 //! buffers, no look-up but the index into the descriptor table, no time per call.
 
 use super::errno::{Errno, Result};
