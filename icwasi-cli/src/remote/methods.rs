@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::RemoteError;
 
 /// The admin interface of one canister. Implemented by [`AgentAdmin`] over the network and by
-/// [`super::double::Double`] in memory; [`super::Retrying`] wraps either.
+/// `Double` of the tests in memory; [`super::Retrying`] wraps either.
 ///
 /// Every method is one call; what it does is said in `candid/icwasi.did`.
 pub trait AdminApi: Send + Sync {

@@ -1,6 +1,6 @@
 //! State on disk: whatever a client was told survives the process.
 //!
-//! Every message goes to a log first ([`wal`]), then into one file per memory; a checkpoint writes
+//! Every message goes to a log first (`wal`), then into one file per memory; a checkpoint writes
 //! the small states and empties the log. After a crash the log is replayed: its records hold whole
 //! ranges of bytes and whole small states, so doing it again over files that have them already
 //! changes nothing.
