@@ -14,7 +14,7 @@ use crate::printer::size;
 /// Create a canister on a local network, if it does not exist there, and install code.
 ///
 /// The id is recorded where dfx or icp look for it if the project has a dfx.json or icp.yaml,
-/// else in .icwasi/<network>/canister_ids.json. For other networks use `icp deploy` or
+/// else in .icwasi/NETWORK/canister_ids.json. For other networks use `icp deploy` or
 /// `dfx deploy`.
 #[derive(clap::Args)]
 pub struct Args {
