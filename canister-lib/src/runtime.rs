@@ -75,6 +75,8 @@ pub struct Runtime {
     fs: Option<Fs<AnyMemory>>,
     /// The file system is mounted and knows this message's time.
     fs_current: bool,
+    /// Between `start` and `started`: the guest initialises.
+    starting: bool,
     now: Option<Nanos>,
     pub(crate) wasi: State,
 }
@@ -89,6 +91,7 @@ impl Runtime {
             memory: None,
             fs: None,
             fs_current: false,
+            starting: false,
             now: None,
             wasi: State::new(),
         }
@@ -170,7 +173,11 @@ impl Runtime {
         let now = self.now();
         match &mut self.fs {
             Some(fs) => fs.set_now(now),
-            None => self.mount(now)?,
+            None => match self.mount(now) {
+                // Not an I/O error to the guest, whose own message would hide the reason.
+                Err(error) if self.starting => self.refuse(error),
+                mounted => mounted?,
+            },
         }
         self.fs_current = true;
         Ok(())
@@ -273,17 +280,29 @@ impl Runtime {
         self.enter();
     }
 
+    /// The guest is about to initialise, after an install or upgrade.
+    pub fn start(&mut self) {
+        self.enter();
+        self.starting = true;
+    }
+
+    /// Traps because the file system cannot be mounted: the install is rolled back.
+    fn refuse(&self, error: MountError) -> ! {
+        let message = format!(
+            "icwasi: stable memory holds data that is not an icwasi file system: {error}; nothing was changed. \
+             If the program keeps own data in stable memory, give icwasi a part of it with icwasi::init_with_memory, \
+             or install it as a new canister"
+        );
+        self.env.trap(message.as_bytes())
+    }
+
     /// The guest has initialised: mounts the file system. Traps if that is impossible, so that
     /// the install or upgrade is rolled back.
     pub fn started(&mut self) {
         if let Err(error) = self.fs() {
-            let message = format!(
-                "icwasi: stable memory holds data that is not an icwasi file system: {error}; nothing was changed. \
-                 If the program keeps own data in stable memory, give icwasi a part of it with icwasi::init_with_memory, \
-                 or install it as a new canister"
-            );
-            self.env.trap(message.as_bytes());
+            self.refuse(error);
         }
+        self.starting = false;
         crate::wasi::random::attach(self);
     }
 }

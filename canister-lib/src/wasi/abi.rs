@@ -184,7 +184,7 @@ mod hooks {
             use crate::env::Env;
             crate::env::Platform::new().trap(format!("icwasi: {info}").as_bytes())
         }));
-        with(|rt| rt.enter());
+        with(|rt| rt.start());
     }
 
     #[unsafe(export_name = "icwasi.started")]
