@@ -4,6 +4,7 @@
 //! itself. The node key signs query responses.
 
 use candid::Principal;
+use ic_certification::hash_tree::Hash;
 use ic_certification::{Certificate, HashTree};
 use ic_transport_types::{NodeSignature, QueryResponse, RequestId};
 use ic_verify_bls_signature::{PrivateKey as BlsKey, PublicKey as BlsPublicKey, Signature};
@@ -122,15 +123,26 @@ impl Keys {
     /// Signs the root hash of `tree`; returns the certificate as tagged CBOR. Costs one BLS
     /// signature (about a millisecond).
     pub fn certify(&self, tree: HashTree) -> Vec<u8> {
+        let signature = self.sign_root(&tree.digest());
+        self.certificate(tree, &signature)
+    }
+
+    /// The root key's signature over a root hash.
+    pub fn sign_root(&self, digest: &Hash) -> Vec<u8> {
         let mut message = STATE_ROOT_DOMAIN.to_vec();
-        message.extend_from_slice(&tree.digest());
+        message.extend_from_slice(digest);
         let signature: Signature = self.root.sign(&message);
-        let certificate = Certificate {
+        signature.serialize().to_vec()
+    }
+
+    /// A certificate as tagged CBOR; `signature` is over the root hash of `tree`, whatever of it
+    /// was pruned.
+    pub fn certificate(&self, tree: HashTree, signature: &[u8]) -> Vec<u8> {
+        crate::http::cbor::encode(&Certificate {
             tree,
-            signature: signature.serialize().to_vec(),
+            signature: signature.to_vec(),
             delegation: None,
-        };
-        crate::http::cbor::encode(&certificate)
+        })
     }
 
     /// Adds the node's signature over `response` for the request `id` at `timestamp`.

@@ -17,6 +17,7 @@ use crate::core::{Core, CoreConfig, CoreError, ExecutionStats, Limits};
 use crate::executor::{Executor, Shared, Spawned, State, WASM_STACK};
 use crate::fakes::Fakes;
 use crate::http::AppState;
+use crate::http::certifier::Certifier;
 use crate::ingress::history::IngressHistory;
 use crate::management::{Hook, Management};
 use crate::persist::{self, RestoreError, StateDir, StateError, Store, StoreJournal};
@@ -154,6 +155,7 @@ impl Replica {
         let router = crate::http::router(AppState {
             shared: shared.clone(),
             executor: executor.clone(),
+            certifier: Certifier::spawn(shared.clone())?,
         });
         let server = tokio::spawn(async move {
             let until = async move {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use candid::Principal;
 use ic_certification::HashTree;
-use ic_certification::hash_tree::{empty, fork, label, leaf};
+use ic_certification::hash_tree::{Hash, empty, fork, label, leaf, pruned};
 
 use crate::certificate::Keys;
 use crate::ingress::history::{IngressEntry, IngressStatus};
@@ -144,10 +144,13 @@ pub fn add_request_status(tree: &mut Tree, id: &[u8; 32], entry: Option<&Ingress
         tree.insert(&[b"request_status"], Tree::node());
         return;
     };
-    let base: [&[u8]; 2] = [b"request_status", id];
-    let mut put = |name: &str, value: Vec<u8>| {
-        tree.insert(&[base[0], base[1], name.as_bytes()], Tree::Leaf(value));
-    };
+    tree.insert(&[b"request_status", &id[..]], status_tree(entry));
+}
+
+/// What is below `/request_status/<id>`.
+fn status_tree(entry: &IngressEntry) -> Tree {
+    let mut tree = Tree::node();
+    let mut put = |name: &str, value: Vec<u8>| tree.insert(&[name], Tree::Leaf(value));
     match &entry.status {
         IngressStatus::Received => put("status", b"received".to_vec()),
         IngressStatus::Processing => put("status", b"processing".to_vec()),
@@ -161,6 +164,88 @@ pub fn add_request_status(tree: &mut Tree, id: &[u8; 32], entry: Option<&Ingress
             put("reject_code", unsigned_leb128(reject.code));
             put("reject_message", reject.message.clone().into_bytes());
             put("error_code", reject.error_code.clone().into_bytes());
+        }
+    }
+    tree
+}
+
+/// A tree of outcomes of calls, of which each client gets its own part.
+pub struct OutcomeTree {
+    time: HashTree,
+    /// By request id, ascending: `id` and what is below it.
+    outcomes: Vec<([u8; 32], HashTree)>,
+    root: Digests,
+}
+
+/// The hashes of a balanced tree over the outcomes, computed once.
+struct Digests {
+    own: Hash,
+    parts: Option<Box<(Digests, Digests)>>,
+}
+
+impl OutcomeTree {
+    /// `/time`, and `/request_status/<id>` for each of `outcomes`, of which there must be one.
+    pub fn new<'a>(now: u64, outcomes: impl Iterator<Item = ([u8; 32], &'a IngressEntry)>) -> Self {
+        let mut outcomes: Vec<_> = outcomes
+            .map(|(id, entry)| (id, label(id, status_tree(entry).to_hash_tree())))
+            .collect();
+        outcomes.sort_by_key(|(id, _)| *id);
+        // The same request may have been sent twice.
+        outcomes.dedup_by_key(|(id, _)| *id);
+        Self {
+            time: with_time(now).to_hash_tree(),
+            root: Digests::new(&outcomes),
+            outcomes,
+        }
+    }
+
+    /// The root hash.
+    pub fn digest(&self) -> Hash {
+        self.with(pruned(self.root.own)).digest()
+    }
+
+    /// The tree with everything pruned but `/time` and what belongs to `id`; `None` if it is not
+    /// in the tree.
+    pub fn witness(&self, id: &[u8; 32]) -> Option<HashTree> {
+        let at = self
+            .outcomes
+            .binary_search_by_key(id, |(held, _)| *held)
+            .ok()?;
+        Some(self.with(self.root.witness(&self.outcomes, at)))
+    }
+
+    fn with(&self, outcomes: HashTree) -> HashTree {
+        // In the order of their labels.
+        fork(label("request_status", outcomes), self.time.clone())
+    }
+}
+
+impl Digests {
+    fn new(outcomes: &[([u8; 32], HashTree)]) -> Self {
+        if let [(_, only)] = outcomes {
+            return Self {
+                own: only.digest(),
+                parts: None,
+            };
+        }
+        let (left, right) = outcomes.split_at(outcomes.len().div_ceil(2));
+        let (left, right) = (Self::new(left), Self::new(right));
+        Self {
+            own: fork::<Vec<u8>>(pruned(left.own), pruned(right.own)).digest(),
+            parts: Some(Box::new((left, right))),
+        }
+    }
+
+    fn witness(&self, outcomes: &[([u8; 32], HashTree)], at: usize) -> HashTree {
+        let Some((left, right)) = self.parts.as_deref() else {
+            return outcomes[0].1.clone();
+        };
+        let middle = outcomes.len().div_ceil(2);
+        let (first, second) = outcomes.split_at(middle);
+        if at < middle {
+            fork(left.witness(first, at), pruned(right.own))
+        } else {
+            fork(pruned(left.own), right.witness(second, at - middle))
         }
     }
 }
@@ -234,5 +319,41 @@ mod tests {
         assert!(matches!(hashed.lookup_path(path), LookupResult::Found(_)));
         let path: [&[u8]; 3] = [b"request_status", &[1; 32], b"status"];
         assert_eq!(hashed.lookup_path(path), LookupResult::Absent);
+    }
+
+    #[test]
+    fn each_client_gets_its_own_part_of_one_signed_tree() {
+        let entry = |n: u8| IngressEntry {
+            sender: Principal::anonymous(),
+            receiver: Principal::anonymous(),
+            effective: Principal::anonymous(),
+            expiry: 0,
+            changed: 0,
+            status: IngressStatus::Replied(vec![n]),
+        };
+        for count in [1u8, 2, 3, 7, 8, 20] {
+            // Not in order, and one of them twice.
+            let entries: Vec<_> = (0..count)
+                .rev()
+                .chain([0])
+                .map(|n| ([n; 32], entry(n)))
+                .collect();
+            let tree = OutcomeTree::new(300, entries.iter().map(|(id, e)| (*id, e)));
+            for n in 0..count {
+                let witness = tree.witness(&[n; 32]).expect("it is in the tree");
+                assert_eq!(witness.digest(), tree.digest(), "{n} of {count}");
+                let reply = |id: u8| {
+                    let path: [&[u8]; 3] = [b"request_status", &[id; 32], b"reply"];
+                    witness.lookup_path(path)
+                };
+                assert_eq!(reply(n), LookupResult::Found(&[n]));
+                for other in (0..count).filter(|other| *other != n) {
+                    assert_eq!(reply(other), LookupResult::Unknown, "not revealed");
+                }
+                let time = LookupResult::Found(&[0xac, 0x02]);
+                assert_eq!(witness.lookup_path([b"time"]), time);
+            }
+            assert!(tree.witness(&[99; 32]).is_none());
+        }
     }
 }

@@ -20,7 +20,6 @@ use crate::ingress::envelope::{self, EnvelopeError};
 use crate::ingress::history::{IngressEntry, IngressStatus, Offer, Reject};
 use crate::management;
 use crate::persist;
-use crate::state_tree;
 
 /// How long a synchronous call waits for the outcome before the client has to poll.
 const SYNC_WAIT: Duration = Duration::from_secs(10);
@@ -31,7 +30,7 @@ pub async fn call_async(
     Path(path): Path<String>,
     body: Body,
 ) -> Result<Response, HttpError> {
-    let submitted = submit(&app, &path, body).await?;
+    let submitted = receive(&app, &path, body).await?;
     match tokio::time::timeout(SYNC_WAIT, submitted.accepted).await {
         Ok(Ok(Err(refusal))) => {
             #[derive(Serialize)]
@@ -58,7 +57,7 @@ pub async fn call_sync(
     body: Body,
 ) -> Result<Response, HttpError> {
     let deadline = tokio::time::Instant::now() + SYNC_WAIT;
-    let mut submitted = submit(&app, &path, body).await?;
+    let mut submitted = receive(&app, &path, body).await?;
     match tokio::time::timeout_at(deadline, &mut submitted.accepted).await {
         Err(_) => return Ok(StatusCode::ACCEPTED.into_response()),
         Ok(Ok(Err(refusal))) => return Ok(non_replicated(reject_response(&refusal))),
@@ -69,19 +68,13 @@ pub async fn call_sync(
     if tokio::time::timeout_at(deadline, finished).await.is_err() {
         return Ok(StatusCode::ACCEPTED.into_response());
     }
-    let mut tree = state_tree::with_time(app.shared.clock.now());
-    {
-        let history = app.shared.history();
-        let Some(entry) = history.get(&submitted.id) else {
-            // The first sender's call was refused, which is not recorded; the same goes for this.
-            return Err(HttpError::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the same request was refused a moment ago; try again",
-            ));
-        };
-        state_tree::add_request_status(&mut tree, &submitted.id, Some(entry));
-    }
-    let certificate = app.shared.keys.certify(tree.to_hash_tree());
+    let Some(certificate) = app.certifier.certify(submitted.id).await else {
+        // The first sender's call was refused, which is not recorded; the same goes for this.
+        return Err(HttpError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the same request was refused a moment ago; try again",
+        ));
+    };
     Ok(cbor::response(
         StatusCode::OK,
         &TransportCallResponse::Replied { certificate },
@@ -96,14 +89,75 @@ fn non_replicated(reject: RejectResponse) -> Response {
 }
 
 /// A call that is on its way.
-struct Submitted {
+pub struct Submitted {
     id: RequestId,
     /// `Err` when the canister (or the rules) refuse it. Closed without a value for repetitions.
     accepted: oneshot::Receiver<Result<(), UserError>>,
     finished: watch::Receiver<bool>,
 }
 
-async fn submit(app: &AppState, path: &str, body: Body) -> Result<Submitted, HttpError> {
+impl Submitted {
+    /// Waits for the outcome; `None` after `wait`.
+    pub async fn outcome(mut self, app: &AppState, wait: Duration) -> Option<IngressStatus> {
+        let deadline = tokio::time::Instant::now() + wait;
+        let accepted = tokio::time::timeout_at(deadline, self.accepted).await;
+        if let Ok(Err(refusal)) = accepted.ok()? {
+            return Some(rejected(&refusal));
+        }
+        let finished = self.finished.wait_for(|finished| *finished);
+        tokio::time::timeout_at(deadline, finished)
+            .await
+            .ok()?
+            .ok()?;
+        let history = app.shared.history();
+        history.get(&self.id).map(|entry| entry.status.clone())
+    }
+}
+
+/// A call whose sender is known to have sent it.
+pub struct Incoming {
+    id: RequestId,
+    effective: Principal,
+    expiry: u64,
+    call: Call,
+}
+
+impl Incoming {
+    /// `content` under the effective canister id of the path; refuses other kinds of requests,
+    /// and calls that do not belong there.
+    pub fn new(
+        id: RequestId,
+        content: EnvelopeContent,
+        effective: Principal,
+    ) -> Result<Self, HttpError> {
+        let EnvelopeContent::Call {
+            sender,
+            canister_id,
+            method_name,
+            arg,
+            ingress_expiry,
+            ..
+        } = content
+        else {
+            return Err(EnvelopeError::Kind("call").into());
+        };
+        super::check_effective(canister_id, &method_name, &arg, effective)?;
+        Ok(Self {
+            id,
+            effective,
+            expiry: ingress_expiry,
+            call: Call {
+                id,
+                sender,
+                canister: canister_id,
+                method: method_name,
+                arg,
+            },
+        })
+    }
+}
+
+async fn receive(app: &AppState, path: &str, body: Body) -> Result<Submitted, HttpError> {
     let effective = parse_id(path)?;
     let body = read_body(body).await?;
     let now = app.shared.clock.now();
@@ -119,33 +173,24 @@ async fn submit(app: &AppState, path: &str, body: Body) -> Result<Submitted, Htt
             ),
         ));
     }
-    let id = request.id;
-    let EnvelopeContent::Call {
-        sender,
-        canister_id,
-        method_name,
-        arg,
-        ingress_expiry,
-        ..
-    } = request.content
-    else {
-        return Err(EnvelopeError::Kind("call").into());
-    };
-    if canister_id == Principal::management_canister() {
-        management::check_effective_id(&method_name, &arg, effective)
-            .map_err(HttpError::bad_request)?;
-    } else if canister_id != effective {
-        return Err(HttpError::bad_request(format!(
-            "Specified CanisterId {canister_id} does not match effective canister id {effective} in URL."
-        )));
-    }
+    drop(body);
+    submit(app, Incoming::new(request.id, request.content, effective)?)
+}
 
-    let entry = IngressEntry {
-        sender,
-        receiver: canister_id,
+/// Gives a call to the executor, unless the same one came before.
+pub fn submit(app: &AppState, incoming: Incoming) -> Result<Submitted, HttpError> {
+    let Incoming {
+        id,
         effective,
-        expiry: ingress_expiry,
-        changed: now,
+        expiry,
+        call,
+    } = incoming;
+    let entry = IngressEntry {
+        sender: call.sender,
+        receiver: call.canister,
+        effective,
+        expiry,
+        changed: app.shared.clock.now(),
         status: IngressStatus::Received,
     };
     let (accept, accepted) = oneshot::channel();
@@ -159,13 +204,6 @@ async fn submit(app: &AppState, path: &str, body: Body) -> Result<Submitted, Htt
             });
         }
         Offer::New(finished) => finished,
-    };
-    let call = Call {
-        id,
-        sender,
-        canister: canister_id,
-        method: method_name,
-        arg,
     };
     let queued = app
         .executor

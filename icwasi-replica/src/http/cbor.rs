@@ -3,7 +3,6 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 /// `value` as tagged CBOR.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
@@ -15,11 +14,6 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
         .serialize(&mut serializer)
         .expect("these types have only what CBOR can express");
     serializer.into_inner()
-}
-
-/// Decodes a request body; the tag may be missing, bytes after the value may not follow.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_cbor::Error> {
-    serde_cbor::from_slice(bytes)
 }
 
 /// A response with a CBOR body.

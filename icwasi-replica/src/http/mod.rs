@@ -3,6 +3,8 @@
 pub mod cbor;
 
 mod call;
+pub mod certifier;
+mod gateway;
 mod query;
 mod read_state;
 mod status;
@@ -18,8 +20,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use candid::Principal;
 
+use self::certifier::Certifier;
 use crate::executor::{Executor, ExecutorError, Shared};
 use crate::ingress::envelope::EnvelopeError;
+use crate::management;
 
 /// Largest request body.
 pub const MAX_BODY_BYTES: usize = 5 << 20;
@@ -31,6 +35,8 @@ pub struct AppState {
     pub shared: Arc<Shared>,
     /// Runs jobs on canisters.
     pub executor: Executor,
+    /// Signs outcomes of calls.
+    pub certifier: Certifier,
 }
 
 /// All paths of the replica.
@@ -50,14 +56,25 @@ pub fn router(state: AppState) -> Router {
             "/api/v3/canister/{id}/read_state",
             post(read_state::canister),
         )
-        .route("/api/v2/subnet/{id}/read_state", post(read_state::subnet))
-        .route("/api/v3/subnet/{id}/read_state", post(read_state::subnet))
+        .route(
+            "/api/v2/subnet/{id}/read_state",
+            post(read_state::subnet_v2),
+        )
+        .route(
+            "/api/v3/subnet/{id}/read_state",
+            post(read_state::subnet_v3),
+        )
+        .fallback(gateway::serve)
         .layer(middleware::from_fn(cross_origin))
         .with_state(state)
 }
 
 /// Lets pages from anywhere use the replica, as the IC does: requests authenticate themselves.
+/// What canisters serve over HTTP is theirs to share.
 async fn cross_origin(request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with("/api/") {
+        return next.run(request).await;
+    }
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
@@ -98,6 +115,11 @@ impl HttpError {
     /// 400.
     pub fn bad_request(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// What the client is told.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// 403.
@@ -142,6 +164,25 @@ pub(crate) async fn read_body(body: Body) -> Result<Bytes, HttpError> {
             }
             HttpError::bad_request(format!("the request body could not be read: {error}"))
         })
+}
+
+/// Whether a request to `canister` may come under `effective`.
+pub(crate) fn check_effective(
+    canister: Principal,
+    method: &str,
+    arg: &[u8],
+    effective: Principal,
+) -> Result<(), HttpError> {
+    if canister == Principal::management_canister() {
+        return management::check_effective_id(method, arg, effective)
+            .map_err(HttpError::bad_request);
+    }
+    if canister == effective {
+        return Ok(());
+    }
+    Err(HttpError::bad_request(format!(
+        "Specified CanisterId {canister} does not match effective canister id {effective} in URL."
+    )))
 }
 
 /// Reads the id in a path.

@@ -1,7 +1,7 @@
 //! `POST /api/v3/canister/<id>/query`.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use candid::Principal;
@@ -11,13 +11,14 @@ use ic_transport_types::{
 
 use super::{AppState, HttpError, cbor, parse_id, read_body};
 use crate::core::UserError;
+use crate::executor::{ExecutorError, State};
 use crate::fakes;
 use crate::ingress::envelope::{self, EnvelopeError};
 use crate::management;
 
 /// Runs a query and signs what it gives, error or not.
 pub async fn query(
-    State(app): State<AppState>,
+    axum::extract::State(app): axum::extract::State<AppState>,
     Path(path): Path<String>,
     body: Body,
 ) -> Result<Response, HttpError> {
@@ -35,31 +36,14 @@ pub async fn query(
     else {
         return Err(EnvelopeError::Kind("query").into());
     };
-    if canister_id != Principal::management_canister() && canister_id != effective {
-        return Err(HttpError::bad_request(format!(
-            "Specified CanisterId {canister_id} does not match effective canister id {effective} in URL."
-        )));
-    }
-    if canister_id == Principal::management_canister() {
-        management::check_effective_id(&method_name, &arg, effective)
-            .map_err(HttpError::bad_request)?;
-    }
-    let result = app
-        .executor
-        .run(move |state| {
-            state.core.set_time(state.shared.clock.round_time());
-            if canister_id == Principal::management_canister() {
-                return management::query(state, sender, &method_name, &arg);
-            }
-            if fakes::serves(&state.core, &canister_id) {
-                let kind = fakes::Kind::Query;
-                return fakes::call(state, &canister_id, kind, sender, &method_name, &arg);
-            }
-            let result = state.core.query(&canister_id, sender, &method_name, arg);
-            state.shared.note_stats(canister_id, &method_name, &result);
-            result.map(|outcome| outcome.reply)
-        })
-        .await?;
+    super::check_effective(canister_id, &method_name, &arg, effective)?;
+    let query = Query {
+        sender,
+        canister: canister_id,
+        method: method_name,
+        arg,
+    };
+    let result = execute(&app, query).await?;
     let mut response = match result {
         Ok(arg) => QueryResponse::Replied {
             reply: ReplyResponse { arg },
@@ -74,6 +58,40 @@ pub async fn query(
         .keys
         .sign_query(&mut response, request.id, app.shared.clock.now());
     Ok(cbor::response(StatusCode::OK, &response))
+}
+
+/// A query whose sender is known.
+pub(super) struct Query {
+    pub sender: Principal,
+    pub canister: Principal,
+    pub method: String,
+    pub arg: Vec<u8>,
+}
+
+/// Runs a query on the executor.
+pub(super) async fn execute(
+    app: &AppState,
+    query: Query,
+) -> Result<Result<Vec<u8>, UserError>, ExecutorError> {
+    let run = move |state: &mut State| {
+        let Query {
+            sender,
+            canister,
+            method,
+            arg,
+        } = query;
+        state.core.set_time(state.shared.clock.round_time());
+        if canister == Principal::management_canister() {
+            return management::query(state, sender, &method, &arg);
+        }
+        if fakes::serves(&state.core, &canister) {
+            return fakes::call(state, &canister, fakes::Kind::Query, sender, &method, &arg);
+        }
+        let result = state.core.query(&canister, sender, &method, arg);
+        state.shared.note_stats(canister, &method, &result);
+        result.map(|outcome| outcome.reply)
+    };
+    app.executor.run(run).await
 }
 
 /// An error as clients see it.

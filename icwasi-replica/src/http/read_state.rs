@@ -30,11 +30,29 @@ pub async fn canister(
     read_state(app, Endpoint::Canister(id), body).await
 }
 
-/// Reads under the id of the subnet.
-pub async fn subnet(
+/// Version 2, under the id of the subnet.
+pub async fn subnet_v2(
+    state: State<AppState>,
+    path: Path<String>,
+    body: Body,
+) -> Result<Response, HttpError> {
+    subnet(state, path, body, false).await
+}
+
+/// Version 3, under the id of the subnet: the status of calls can be read here too.
+pub async fn subnet_v3(
+    state: State<AppState>,
+    path: Path<String>,
+    body: Body,
+) -> Result<Response, HttpError> {
+    subnet(state, path, body, true).await
+}
+
+async fn subnet(
     State(app): State<AppState>,
     Path(path): Path<String>,
     body: Body,
+    calls: bool,
 ) -> Result<Response, HttpError> {
     let id = parse_id(&path)?;
     if id != app.shared.keys.subnet_id() {
@@ -43,13 +61,16 @@ pub async fn subnet(
             app.shared.keys.subnet_id()
         )));
     }
-    read_state(app, Endpoint::Subnet, body).await
+    read_state(app, Endpoint::Subnet { calls }, body).await
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Endpoint {
     Canister(Principal),
-    Subnet,
+    Subnet {
+        /// Whether the status of calls can be read.
+        calls: bool,
+    },
 }
 
 /// What the paths of one request ask for.
@@ -111,11 +132,39 @@ fn parse_paths(paths: &[Vec<&[u8]>], endpoint: Endpoint) -> Result<Wanted, HttpE
     for path in paths {
         match (path.as_slice(), endpoint) {
             ([b"time"], _) => {}
-            ([b"subnet", ..], _) => wanted.subnet = true,
-            // Not for canisters by the letter, but older clients ask so.
-            ([b"canister_ranges", ..], _) => wanted.subnet = true,
-            ([b"api_boundary_nodes", ..], _) => wanted.boundary_nodes = true,
-            ([b"request_status", id] | [b"request_status", id, _], Endpoint::Canister(_)) => {
+            (
+                [b"subnet"]
+                | [b"subnet", _]
+                | [
+                    b"subnet",
+                    _,
+                    b"public_key" | b"type" | b"node" | b"canister_ranges",
+                ]
+                | [b"subnet", _, b"node", _]
+                | [b"subnet", _, b"node", _, b"public_key"],
+                _,
+            )
+            | ([b"subnet", _, b"metrics"], Endpoint::Subnet { .. })
+            | ([b"canister_ranges", _], Endpoint::Subnet { .. }) => wanted.subnet = true,
+            (
+                [b"api_boundary_nodes"]
+                | [b"api_boundary_nodes", _]
+                | [
+                    b"api_boundary_nodes",
+                    _,
+                    b"domain" | b"ipv4_address" | b"ipv6_address",
+                ],
+                _,
+            ) => wanted.boundary_nodes = true,
+            (
+                [b"request_status", id]
+                | [
+                    b"request_status",
+                    id,
+                    b"status" | b"reply" | b"reject_code" | b"reject_message" | b"error_code",
+                ],
+                Endpoint::Canister(_) | Endpoint::Subnet { calls: true },
+            ) => {
                 let id: [u8; 32] = (*id).try_into().map_err(|_| {
                     HttpError::bad_request("Invalid request id in paths: it must have 32 bytes")
                 })?;

@@ -3,6 +3,8 @@
 use candid::Principal;
 use ic_transport_types::{DelegationPermissions, SignedDelegation};
 
+use super::webauthn;
+
 /// Longest chain of delegations.
 pub const MAX_DELEGATIONS: usize = 20;
 /// Most canisters that one delegation may be restricted to.
@@ -189,7 +191,7 @@ pub fn verify(
             .verify_signature(message, signature)
             .map_err(|e| AuthError::Signature(format!("Ed25519: {e:?}")));
     }
-    let Some(algorithm) = algorithm_identifier(der) else {
+    let Some((algorithm, key)) = subject_public_key_info(der) else {
         return Err(AuthError::Key("not a DER SubjectPublicKeyInfo".to_string()));
     };
     if algorithm.starts_with(&OID_EC) {
@@ -206,24 +208,34 @@ pub fn verify(
             .map_err(|e| AuthError::Signature(format!("canister signature: {e}")));
     }
     if algorithm.starts_with(&OID_COSE) {
-        return Err(AuthError::Key(
-            "WebAuthn (COSE) keys are not supported by this replica; use a delegation".to_string(),
-        ));
+        return webauthn::verify(key, message, signature);
     }
     Err(AuthError::Key("unknown algorithm".to_string()))
 }
 
-/// The content of the `AlgorithmIdentifier` sequence of a SubjectPublicKeyInfo.
-fn algorithm_identifier(der: &[u8]) -> Option<&[u8]> {
-    let body = der_sequence(der)?;
-    der_sequence(body)
-}
-
-/// The content of the DER sequence at the start of `der`, with lengths below 64 KiB.
-fn der_sequence(der: &[u8]) -> Option<&[u8]> {
-    let (&0x30, rest) = der.split_first()? else {
+/// The content of the `AlgorithmIdentifier` of a SubjectPublicKeyInfo, and the bytes of the key.
+fn subject_public_key_info(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (body, &[]) = der_element(der, 0x30)? else {
         return None;
     };
+    let (algorithm, rest) = der_element(body, 0x30)?;
+    let (bits, &[]) = der_element(rest, 0x03)? else {
+        return None;
+    };
+    // The first byte tells how many bits of the last one are unused.
+    let (&0, key) = bits.split_first()? else {
+        return None;
+    };
+    Some((algorithm, key))
+}
+
+/// The content of the DER element at the start of `der`, which must have `tag` and a length below
+/// 64 KiB, and what follows it.
+fn der_element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (&found, rest) = der.split_first()?;
+    if found != tag {
+        return None;
+    }
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
@@ -234,7 +246,7 @@ fn der_sequence(der: &[u8]) -> Option<&[u8]> {
         ),
         _ => return None,
     };
-    rest.get(..length)
+    rest.split_at_checked(length)
 }
 
 fn verify_p256(der: &[u8], message: &[u8], signature: &[u8]) -> Result<(), AuthError> {

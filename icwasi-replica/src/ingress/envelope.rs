@@ -1,7 +1,11 @@
 //! Decoding and checking the envelope around a request.
 
+use std::borrow::Cow;
+
 use candid::Principal;
-use ic_transport_types::{Envelope, EnvelopeContent, RequestId};
+use ic_certification::Label;
+use ic_transport_types::{EnvelopeContent, RequestId, SenderInfo, SignedDelegation, to_request_id};
+use serde::{Deserialize, Serialize};
 
 use super::auth::{AuthError, Proof, Scope, authenticate};
 
@@ -34,6 +38,12 @@ pub enum EnvelopeError {
     /// More than 32 bytes.
     #[error("Invalid request: the nonce has {0} bytes, at most {MAX_NONCE_BYTES}")]
     Nonce(usize),
+    /// A field that this kind of request must have.
+    #[error("Could not parse body as CBOR request: missing field `{0}`")]
+    Missing(&'static str),
+    /// The content has no hash.
+    #[error("Could not parse body as CBOR request: {0}")]
+    Id(String),
     /// A request of another kind than the path is for.
     #[error("Invalid request: request_type must be \"{0}\" on this path")]
     Kind(&'static str),
@@ -69,60 +79,129 @@ pub struct Request {
     pub scope: Scope,
 }
 
+/// The envelope as it comes. Bytes are borrowed from the body, of which an upload is most.
+#[derive(Deserialize)]
+struct RawEnvelope<'a> {
+    #[serde(borrow)]
+    content: RawContent<'a>,
+    #[serde(borrow, default, with = "serde_bytes")]
+    sender_pubkey: Option<Cow<'a, [u8]>>,
+    #[serde(borrow, default, with = "serde_bytes")]
+    sender_sig: Option<Cow<'a, [u8]>>,
+    #[serde(default)]
+    sender_delegation: Option<Vec<SignedDelegation>>,
+}
+
+/// The content of any kind of request. The hash of its fields is the id of the request.
+#[derive(Deserialize, Serialize)]
+struct RawContent<'a> {
+    #[serde(borrow)]
+    request_type: Cow<'a, str>,
+    #[serde(borrow, default, with = "serde_bytes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<Cow<'a, [u8]>>,
+    ingress_expiry: u64,
+    sender: Principal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canister_id: Option<Principal>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    method_name: Option<Cow<'a, str>>,
+    #[serde(borrow, default, with = "serde_bytes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arg: Option<Cow<'a, [u8]>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paths: Option<Vec<Vec<Label>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sender_info: Option<SenderInfo>,
+}
+
+impl RawContent<'_> {
+    fn into_content(self) -> Result<EnvelopeContent, EnvelopeError> {
+        let ingress_expiry = self.ingress_expiry;
+        let sender = self.sender;
+        if self.request_type == "read_state" {
+            let paths = self.paths.ok_or(EnvelopeError::Missing("paths"))?;
+            return Ok(EnvelopeContent::ReadState {
+                ingress_expiry,
+                sender,
+                paths,
+            });
+        }
+        let nonce = self.nonce.map(Cow::into_owned);
+        let canister_id = self
+            .canister_id
+            .ok_or(EnvelopeError::Missing("canister_id"))?;
+        let method_name = self
+            .method_name
+            .ok_or(EnvelopeError::Missing("method_name"))?
+            .into_owned();
+        let arg = self.arg.ok_or(EnvelopeError::Missing("arg"))?.into_owned();
+        let sender_info = None;
+        match &*self.request_type {
+            "call" => Ok(EnvelopeContent::Call {
+                nonce,
+                ingress_expiry,
+                sender,
+                canister_id,
+                method_name,
+                arg,
+                sender_info,
+            }),
+            "query" => Ok(EnvelopeContent::Query {
+                nonce,
+                ingress_expiry,
+                sender,
+                canister_id,
+                method_name,
+                arg,
+                sender_info,
+            }),
+            _ => Err(EnvelopeError::Kind("call, query or read_state")),
+        }
+    }
+}
+
 /// Decodes `body`, and checks expiry, nonce, signature and delegations at time `now`.
 ///
 /// Expiry comes first, as a client with a wrong clock should learn that before anything else.
+/// Anonymous requests that change nothing do not expire.
 pub fn open(body: &[u8], now: u64, root_key: &[u8]) -> Result<Request, EnvelopeError> {
-    let envelope: Envelope<'static> = crate::http::cbor::decode(body)?;
-    let content = envelope.content.into_owned();
-    let given = content.ingress_expiry();
+    let envelope: RawEnvelope<'_> = serde_cbor::from_slice(body)?;
+    let content = envelope.content;
+    let update = content.request_type == "call";
+    let given = content.ingress_expiry;
     let max = now.saturating_add(MAX_INGRESS_TTL_NANOS + PERMITTED_DRIFT_NANOS);
-    if given < now || given > max {
+    let expires = update || content.sender != Principal::anonymous();
+    if expires && (given < now || given > max) {
         return Err(EnvelopeError::Expiry { now, max, given });
     }
-    let (nonce, sender_info, update) = match &content {
-        EnvelopeContent::Call {
-            nonce, sender_info, ..
-        } => (nonce, sender_info.is_some(), true),
-        EnvelopeContent::Query {
-            nonce, sender_info, ..
-        } => (nonce, sender_info.is_some(), false),
-        EnvelopeContent::ReadState { .. } => (&None, false, false),
-    };
-    if let Some(nonce) = nonce
+    if let Some(nonce) = &content.nonce
         && nonce.len() > MAX_NONCE_BYTES
     {
         return Err(EnvelopeError::Nonce(nonce.len()));
     }
-    if sender_info {
+    if content.sender_info.is_some() {
         return Err(EnvelopeError::SenderInfo);
     }
-    let id = content.to_request_id();
+    let id = to_request_id(&content).map_err(|error| EnvelopeError::Id(error.to_string()))?;
     let proof = Proof {
         public_key: envelope.sender_pubkey.as_deref(),
         signature: envelope.sender_sig.as_deref(),
         delegations: envelope.sender_delegation.as_deref().unwrap_or_default(),
     };
-    let scope = authenticate(
-        *content.sender(),
-        &id.signable(),
-        proof,
-        update,
-        now,
-        root_key,
-    )
-    .map_err(|source| EnvelopeError::Auth {
-        id: id.to_string(),
-        source,
-    })?;
-    if let EnvelopeContent::Call { canister_id, .. } | EnvelopeContent::Query { canister_id, .. } =
-        &content
-        && !scope.allows(canister_id)
+    let scope = authenticate(content.sender, &id.signable(), proof, update, now, root_key)
+        .map_err(|source| EnvelopeError::Auth {
+            id: id.to_string(),
+            source,
+        })?;
+    if let Some(to) = content.canister_id
+        && !scope.allows(&to)
     {
         return Err(EnvelopeError::Target {
             id: id.to_string(),
-            to: *canister_id,
+            to,
         });
     }
+    let content = content.into_content()?;
     Ok(Request { content, id, scope })
 }
