@@ -79,7 +79,7 @@ pub struct State {
     /// What the management canister keeps besides canisters.
     pub management: Arc<Mutex<Management>>,
     /// Stand-ins for canisters of the IC.
-    pub fakes: Fakes,
+    pub fakes: Arc<Mutex<Fakes>>,
     /// What everybody sees.
     pub shared: Arc<Shared>,
     /// The state directory, if there is one.

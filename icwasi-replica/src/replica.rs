@@ -305,7 +305,8 @@ fn make_state(
         store.clone(),
         snapshots,
     )?));
-    core.set_management(Box::new(Hook::new(management.clone())));
+    let fakes = Arc::new(Mutex::new(Fakes::default()));
+    core.set_management(Box::new(Hook::new(management.clone(), fakes.clone())));
     core.set_subnet(shared.keys.subnet_id(), shared.keys.root_der().to_vec());
     let certifier = shared.clone();
     core.set_data_certificate(Arc::new(move |id, data| {
@@ -323,7 +324,7 @@ fn make_state(
     Ok(State {
         core,
         management,
-        fakes: Fakes::default(),
+        fakes,
         shared,
         store,
     })

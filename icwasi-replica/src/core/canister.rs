@@ -57,6 +57,10 @@ pub struct Settings {
     pub log_memory_limit: u64,
     /// Who reads snapshots.
     pub snapshot_visibility: Visibility,
+    /// Who reads the status.
+    pub status_visibility: Visibility,
+    /// Cycles that a call of another canister has to bring; 0 for none.
+    pub minimum_call_cycles: u128,
     /// In order of their names.
     pub environment_variables: BTreeMap<String, String>,
 }
@@ -75,6 +79,8 @@ impl Settings {
             log_visibility: Visibility::Controllers,
             log_memory_limit: limits.log_bytes as u64,
             snapshot_visibility: Visibility::Controllers,
+            status_visibility: Visibility::Controllers,
+            minimum_call_cycles: 0,
             environment_variables: BTreeMap::new(),
         }
     }

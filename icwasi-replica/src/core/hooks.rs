@@ -27,7 +27,7 @@ pub struct CoreConfig {
     pub first_canister: u64,
 }
 
-/// Answers calls to `aaaaa-aa` that canisters make.
+/// Answers calls to `aaaaa-aa` that canisters make, and to stand-ins of canisters.
 pub trait ManagementHandler: Send {
     /// Runs `method` for the canister `sender`. `cycles` came with the call; what is not listed
     /// in [`ManagementReply::refund`] is gone.
@@ -39,6 +39,29 @@ pub trait ManagementHandler: Send {
         arg: &[u8],
         cycles: u128,
     ) -> ManagementReply;
+
+    /// Whether calls to `id`, which no canister has, go to [`ManagementHandler::call_stand_in`].
+    fn stands_in(&self, id: &Principal) -> bool {
+        let _ = id;
+        false
+    }
+
+    /// Like [`ManagementHandler::call`], for a stand-in of a canister.
+    fn call_stand_in(
+        &mut self,
+        core: &mut Core,
+        id: &Principal,
+        sender: Principal,
+        method: &str,
+        arg: &[u8],
+        cycles: u128,
+    ) -> ManagementReply {
+        let _ = (core, sender, method, arg);
+        ManagementReply {
+            result: Err(UserError::not_found(id)),
+            refund: cycles,
+        }
+    }
 }
 
 /// What a [`ManagementHandler`] answers.

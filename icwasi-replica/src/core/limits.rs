@@ -93,8 +93,30 @@ pub struct Limits {
     /// Stack of the guest's calls before it traps. The reference gives 5 MiB; the thread that
     /// runs [`super::Core`] needs half a MiB more than this, so who sets more must give it more.
     pub wasm_stack_bytes: usize,
+    /// What managing canisters is charged as, and how fast it may be done.
+    pub management: ManagementLimits,
     /// Fees.
     pub fees: Fees,
+}
+
+/// Instructions that methods of the management canister are charged as, and limits of rate (code).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagementLimits {
+    /// `upload_chunk`.
+    pub upload_chunk_instructions: u64,
+    /// Taking or loading a snapshot; one more for each byte.
+    pub snapshot_instructions: u64,
+    /// Reading or writing a slice of a snapshot; one more for each byte.
+    pub snapshot_slice_instructions: u64,
+    /// Whether the limits of rate below hold. They are there to share a subnet with others;
+    /// where canisters are developed and tested, they only make one wait.
+    pub rate_limited: bool,
+    /// What drains of a canister's debts in a second (a round): instructions of installations.
+    /// While some are left, no code can be installed.
+    pub install_instructions_per_second: u64,
+    /// The same for bytes that chunks and snapshots wrote. While a second's worth and more is
+    /// left, no further ones are taken.
+    pub heap_delta_bytes_per_second: u64,
 }
 
 /// Fees in cycles, for 13 nodes (fees doc).
@@ -208,6 +230,14 @@ impl Default for Limits {
             snapshots: 10,
             best_effort_timeout_max: 300,
             wasm_stack_bytes: MIB as usize,
+            management: ManagementLimits {
+                upload_chunk_instructions: 200_000_000,
+                snapshot_instructions: 2_000_000_000,
+                snapshot_slice_instructions: 5_000_000,
+                rate_limited: false,
+                install_instructions_per_second: 2_000_000_000,
+                heap_delta_bytes_per_second: 75 * MIB,
+            },
             fees: Fees::default(),
         }
     }

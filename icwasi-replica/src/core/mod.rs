@@ -42,7 +42,7 @@ pub use hooks::{
     CanisterRecord, Commit, CoreConfig, DataCertificate, Journal, ManagementHandler,
     ManagementReply, PrintHook, ReadAt, SavedMemory,
 };
-pub use limits::{Fees, Limits};
+pub use limits::{Fees, Limits, ManagementLimits};
 pub use types::{
     CallOutcome, CoreError, ErrorCode, ExecutionStats, InstallMode, RejectCode, UpgradeOptions,
     UserError,
@@ -128,6 +128,11 @@ impl Core {
     /// Sets what `subnet_self` and `root_key` give.
     pub fn set_subnet(&mut self, id: Principal, root_key: Vec<u8>) {
         self.subnet = Arc::new(Subnet { id, root_key });
+    }
+
+    /// The subnet that canisters are on.
+    pub fn subnet_id(&self) -> Principal {
+        self.subnet.id
     }
 
     /// Number in the id of the next canister that is created without a specified id.

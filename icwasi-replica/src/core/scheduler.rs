@@ -171,10 +171,21 @@ impl Core {
     }
 
     fn request(&mut self, request: Request) {
-        if request.callee == Principal::management_canister() {
+        let management = Principal::management_canister();
+        let stands_in = || {
+            !self.canisters.contains_key(&request.callee)
+                && self
+                    .management
+                    .as_ref()
+                    .is_some_and(|handler| handler.stands_in(&request.callee))
+        };
+        if request.callee == management || stands_in() {
             return self.management_request(request);
         }
-        let kind = match self.check_request(&request.callee, &request.method) {
+        let checked = self
+            .check_cycles(&request)
+            .and_then(|()| self.check_request(&request.callee, &request.method));
+        let kind = match checked {
             Ok(kind) => kind,
             Err(e) => {
                 // A refused call must not keep the loop alive for ever.
@@ -212,6 +223,27 @@ impl Core {
         let id = self.open(open);
         self.execute(id, message, Entry::Export(&export));
         self.close(id);
+    }
+
+    /// Whether a call of another canister brings as many cycles as the callee wants.
+    fn check_cycles(&self, request: &Request) -> Result<(), UserError> {
+        let wanted = self
+            .canisters
+            .get(&request.callee)
+            .map_or(0, |c| c.settings.minimum_call_cycles);
+        let from_another =
+            matches!(request.origin, Origin::Call { .. }) && request.caller != request.callee;
+        if !from_another || request.cycles >= wanted {
+            return Ok(());
+        }
+        Err(UserError::new(
+            ErrorCode::InsufficientCyclesInCall,
+            format!(
+                "Canister {} takes calls of other canisters with at least {wanted} cycles, {} \
+                 came with this one",
+                request.callee, request.cycles
+            ),
+        ))
     }
 
     /// Whether a canister can take a request, and what kind of method it is.
@@ -430,13 +462,13 @@ impl Core {
         self.scheduler.stats.messages += 1;
         let reply = match self.management.take() {
             Some(mut handler) => {
-                let reply = handler.call(
-                    self,
-                    request.caller,
-                    &request.method,
-                    &request.arg,
-                    request.cycles,
-                );
+                let (caller, cycles) = (request.caller, request.cycles);
+                let (method, arg) = (&request.method, &request.arg);
+                let reply = if request.callee == Principal::management_canister() {
+                    handler.call(self, caller, method, arg, cycles)
+                } else {
+                    handler.call_stand_in(self, &request.callee, caller, method, arg, cycles)
+                };
                 self.management = Some(handler);
                 reply
             }

@@ -1,12 +1,11 @@
 //! The cycles minting canister: where canisters are created.
 
 use super::encode;
-use crate::core::UserError;
-use crate::executor::State;
+use crate::core::{Core, UserError};
 
-pub fn query(state: &State, method: &str) -> Result<Option<Vec<u8>>, UserError> {
+pub fn query(core: &Core, method: &str) -> Result<Option<Vec<u8>>, UserError> {
     match method {
-        "get_default_subnets" => encode((vec![state.shared.keys.subnet_id()],)),
+        "get_default_subnets" => encode((vec![core.subnet_id()],)),
         _ => Ok(None),
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! They are there so that tools which pay for things work here; the money is play money. They
 //! deviate from the originals: the anonymous principal's money has no end, nothing is kept
-//! over a restart, blocks and duplicates are not recorded, and canisters cannot call them (clients
-//! can). A canister that is installed under one of these ids takes the stand-in's place.
+//! over a restart, blocks and duplicates are not recorded. A canister that is installed under one
+//! of these ids takes the stand-in's place.
 
 mod account;
 mod cycles;
@@ -12,12 +12,15 @@ mod icp;
 mod ledger;
 mod minting;
 
+use std::sync::Mutex;
+
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Principal};
 use serde::de::DeserializeOwned;
 
 use crate::core::{Core, ErrorCode, UserError};
 use crate::executor::State;
+use crate::management::Management;
 use ledger::Ledger;
 
 /// `ryjl3-tyaaa-aaaaa-aaaba-cai`
@@ -42,9 +45,26 @@ impl Default for Fakes {
     }
 }
 
+/// Whether there is a stand-in of the canister `id`.
+pub fn stands_in(id: &Principal) -> bool {
+    [ICP_LEDGER, CYCLES_MINTING, CYCLES_LEDGER].contains(id)
+}
+
 /// Whether calls to `id` go to a stand-in.
 pub fn serves(core: &Core, id: &Principal) -> bool {
-    [ICP_LEDGER, CYCLES_MINTING, CYCLES_LEDGER].contains(id) && core.canister(id).is_none()
+    stands_in(id) && core.canister(id).is_none()
+}
+
+/// What a call works on.
+pub struct Stage<'a> {
+    /// Canisters.
+    pub core: &'a mut Core,
+    /// Creates them.
+    pub management: &'a Mutex<Management>,
+    /// Money.
+    pub fakes: &'a mut Fakes,
+    /// Cycles that came with the call and were not taken yet.
+    pub cycles: &'a mut u128,
 }
 
 /// How a method is called.
@@ -56,8 +76,8 @@ pub enum Kind {
     Update,
 }
 
-/// Runs a method of the stand-in `id`.
-pub fn call(
+/// Runs a method of the stand-in `id` for a client.
+pub fn from_outside(
     state: &mut State,
     id: &Principal,
     kind: Kind,
@@ -65,10 +85,28 @@ pub fn call(
     method: &str,
     arg: &[u8],
 ) -> Result<Vec<u8>, UserError> {
+    let stage = Stage {
+        core: &mut state.core,
+        management: &state.management,
+        fakes: &mut state.fakes.lock().unwrap_or_else(|e| e.into_inner()),
+        cycles: &mut 0,
+    };
+    call(stage, id, kind, sender, method, arg)
+}
+
+/// Runs a method of the stand-in `id`.
+pub fn call(
+    mut stage: Stage<'_>,
+    id: &Principal,
+    kind: Kind,
+    sender: Principal,
+    method: &str,
+    arg: &[u8],
+) -> Result<Vec<u8>, UserError> {
     let reply = match *id {
-        ICP_LEDGER => icp::call(&mut state.fakes.icp, kind, sender, method, arg)?,
-        CYCLES_LEDGER => cycles::call(state, kind, sender, method, arg)?,
-        CYCLES_MINTING => minting::query(state, method)?,
+        ICP_LEDGER => icp::call(&mut stage.fakes.icp, kind, sender, method, arg)?,
+        CYCLES_LEDGER => cycles::call(&mut stage, kind, sender, method, arg)?,
+        CYCLES_MINTING => minting::query(stage.core, method)?,
         _ => None,
     };
     reply.ok_or_else(|| {

@@ -268,7 +268,7 @@ fn execute(
         management::ingress(state, call.sender, &call.method, &call.arg)
     } else if to_fake {
         let kind = fakes::Kind::Update;
-        fakes::call(
+        fakes::from_outside(
             state,
             &call.canister,
             kind,

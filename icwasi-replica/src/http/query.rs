@@ -85,7 +85,14 @@ pub(super) async fn execute(
             return management::query(state, sender, &method, &arg);
         }
         if fakes::serves(&state.core, &canister) {
-            return fakes::call(state, &canister, fakes::Kind::Query, sender, &method, &arg);
+            return fakes::from_outside(
+                state,
+                &canister,
+                fakes::Kind::Query,
+                sender,
+                &method,
+                &arg,
+            );
         }
         let result = state.core.query(&canister, sender, &method, arg);
         state.shared.note_stats(canister, &method, &result);

@@ -46,6 +46,7 @@ impl Call<'_> {
         module: &[u8],
         arg: &[u8],
     ) -> Result<(), UserError> {
+        self.may_install(id)?;
         let result = self
             .core
             .install_code(self.sender, id, mode(how), module, arg);
@@ -53,7 +54,11 @@ impl Call<'_> {
             Ok(stats) => Some(stats.clone()),
             Err(error) => error.stats.clone(),
         };
+        let instructions = stats.as_ref().map_or(0, |stats| stats.instructions);
         self.management.installed = stats.map(|stats| (*id, stats));
+        if instructions > 0 {
+            self.installed(id, instructions)?;
+        }
         result.map(|_| ())
     }
 
@@ -91,6 +96,8 @@ impl Call<'_> {
                     ),
                 ));
             }
+            let cost = limits.management.upload_chunk_instructions;
+            self.pay(&id, cost, arg.chunk.len() as u64)?;
             self.change(&id, |canister| {
                 canister.chunk_store.insert(hash, arg.chunk);
             })?;

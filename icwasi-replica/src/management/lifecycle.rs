@@ -130,6 +130,7 @@ impl Call<'_> {
             ));
         }
         self.core.delete_canister(&arg.canister_id)?;
+        self.management.rates.forget(&arg.canister_id);
         let numbers: Vec<u64> = self
             .management
             .snapshots

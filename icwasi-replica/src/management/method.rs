@@ -7,8 +7,8 @@ pub enum Ingress {
     Everybody,
     /// Controllers of the canister that the argument names.
     Controllers,
-    /// The method checks by itself, as settings of the canister matter.
-    Checked,
+    /// Controllers, and whom they let see this side of the canister.
+    Viewers,
     /// Only canisters may call it.
     Never,
 }
@@ -69,18 +69,19 @@ methods! {
     StartCanister = "start_canister", Controllers, false;
     StopCanister = "stop_canister", Controllers, false;
     DeleteCanister = "delete_canister", Controllers, false;
-    CanisterStatus = "canister_status", Controllers, true;
+    CanisterStatus = "canister_status", Viewers, true;
     CanisterInfo = "canister_info", Never, false;
     CanisterMetadata = "canister_metadata", Never, false;
     RawRand = "raw_rand", Never, false;
     DepositCycles = "deposit_cycles", Never, false;
+    SubnetInfo = "subnet_info", Never, false;
     FetchCanisterLogs = "fetch_canister_logs", Never, true;
     TakeSnapshot = "take_canister_snapshot", Controllers, false;
     LoadSnapshot = "load_canister_snapshot", Controllers, false;
-    ListSnapshots = "list_canister_snapshots", Checked, true;
+    ListSnapshots = "list_canister_snapshots", Viewers, true;
     DeleteSnapshot = "delete_canister_snapshot", Controllers, false;
-    ReadSnapshotMetadata = "read_canister_snapshot_metadata", Checked, false;
-    ReadSnapshotData = "read_canister_snapshot_data", Checked, false;
+    ReadSnapshotMetadata = "read_canister_snapshot_metadata", Viewers, false;
+    ReadSnapshotData = "read_canister_snapshot_data", Viewers, false;
     UploadSnapshotMetadata = "upload_canister_snapshot_metadata", Controllers, false;
     UploadSnapshotData = "upload_canister_snapshot_data", Controllers, false;
 }
@@ -101,7 +102,7 @@ pub const REFUSED: &[&str] = &[
     "bitcoin_get_current_fee_percentiles",
     "bitcoin_get_block_headers",
     "node_metrics_history",
-    "subnet_info",
+    "subnet_metrics",
     "canister_metrics",
     "list_canisters",
     "rename_canister",

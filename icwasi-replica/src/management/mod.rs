@@ -5,6 +5,7 @@
 mod code;
 mod lifecycle;
 mod method;
+mod rates;
 mod settings;
 mod snapshot_files;
 mod snapshots;
@@ -25,6 +26,7 @@ use crate::core::{
     UserError,
 };
 use crate::executor::State;
+use crate::fakes::{self, Fakes, Stage};
 use crate::persist::{self, SharedStore};
 
 pub use method::{Ingress, Method, Via};
@@ -39,6 +41,7 @@ pub struct Management {
     store: Option<SharedStore>,
     /// What the last installation consumed, and in which canister.
     installed: Option<(Principal, ExecutionStats)>,
+    rates: rates::Rates,
 }
 
 impl Management {
@@ -55,6 +58,7 @@ impl Management {
             rng: ChaCha20Rng::from_seed(seed),
             store,
             installed: None,
+            rates: rates::Rates::default(),
         })
     }
 }
@@ -69,15 +73,16 @@ struct Call<'a> {
     cycles: u128,
 }
 
-/// Lets canisters call the management canister.
+/// Lets canisters call the management canister and the stand-ins.
 pub struct Hook {
     management: Arc<Mutex<Management>>,
+    fakes: Arc<Mutex<Fakes>>,
 }
 
 impl Hook {
-    /// A hook that works on `management`.
-    pub fn new(management: Arc<Mutex<Management>>) -> Self {
-        Self { management }
+    /// A hook that works on `management` and `fakes`.
+    pub fn new(management: Arc<Mutex<Management>>, fakes: Arc<Mutex<Fakes>>) -> Self {
+        Self { management, fakes }
     }
 }
 
@@ -110,6 +115,33 @@ impl ManagementHandler for Hook {
             },
         }
     }
+
+    fn stands_in(&self, id: &Principal) -> bool {
+        fakes::stands_in(id)
+    }
+
+    fn call_stand_in(
+        &mut self,
+        core: &mut Core,
+        id: &Principal,
+        sender: Principal,
+        method: &str,
+        arg: &[u8],
+        mut cycles: u128,
+    ) -> ManagementReply {
+        let all = cycles;
+        let stage = Stage {
+            core,
+            management: &self.management,
+            fakes: &mut self.fakes.lock().unwrap_or_else(|e| e.into_inner()),
+            cycles: &mut cycles,
+        };
+        let result = fakes::call(stage, id, fakes::Kind::Update, sender, method, arg);
+        ManagementReply {
+            refund: if result.is_ok() { cycles } else { all },
+            result,
+        }
+    }
 }
 
 /// Runs an ingress message that [`inspect`] let through.
@@ -134,15 +166,15 @@ pub fn query(
 
 /// Creates a canister in the name of the canister `creator`, which pays `cycles`.
 pub fn create_for(
-    state: &mut State,
+    core: &mut Core,
+    management: &Mutex<Management>,
     creator: Principal,
     settings: types::CanisterSettings,
     cycles: u128,
 ) -> Result<Principal, UserError> {
-    let management = state.management.clone();
     let mut management = management.lock().unwrap_or_else(|e| e.into_inner());
     let mut call = Call {
-        core: &mut state.core,
+        core,
         management: &mut management,
         via: Via::Canister,
         sender: creator,
@@ -187,7 +219,7 @@ fn outside(
 pub fn inspect(core: &Core, sender: Principal, method: &str, arg: &[u8]) -> Result<(), UserError> {
     let method = known(method)?;
     match method.ingress() {
-        Ingress::Everybody | Ingress::Checked => Ok(()),
+        Ingress::Everybody => Ok(()),
         Ingress::Never => Err(UserError::new(
             ErrorCode::CanisterRejectedMessage,
             if method.is_query() {
@@ -206,6 +238,22 @@ pub fn inspect(core: &Core, sender: Principal, method: &str, arg: &[u8]) -> Resu
                 .canister(&id)
                 .ok_or_else(|| UserError::not_found(&id))?;
             must_control(canister, sender)
+        }
+        Ingress::Viewers => {
+            let id = target(method, arg).map_err(payload_error)?;
+            let Some(id) = id else { return Ok(()) };
+            let canister = core
+                .canister(&id)
+                .ok_or_else(|| UserError::not_found(&id))?;
+            let shown_to = match method {
+                Method::CanisterStatus => &canister.settings.status_visibility,
+                _ => &canister.settings.snapshot_visibility,
+            };
+            if status::visible(shown_to, canister, &sender) {
+                Ok(())
+            } else {
+                must_control(canister, sender)
+            }
         }
     }
 }
@@ -235,7 +283,10 @@ struct ChunkedTarget {
 /// The canister that a call is about.
 fn target(method: Method, arg: &[u8]) -> Result<Option<Principal>, String> {
     match method {
-        Method::CreateCanister | Method::ProvisionalCreateCanister | Method::RawRand => Ok(None),
+        Method::CreateCanister
+        | Method::ProvisionalCreateCanister
+        | Method::RawRand
+        | Method::SubnetInfo => Ok(None),
         // Blobs are named here so that they are taken in one piece; to skip them costs time and
         // quota for every byte.
         Method::InstallChunkedCode => {
@@ -365,6 +416,7 @@ impl Call<'_> {
             Method::CanisterMetadata => encode((self.metadata(decode(arg)?)?,)),
             Method::RawRand => encode((self.raw_rand(),)),
             Method::DepositCycles => encode_unit(self.deposit(decode(arg)?)?),
+            Method::SubnetInfo => encode((self.subnet_info(decode(arg)?)?,)),
             Method::FetchCanisterLogs => encode((self.logs(decode(arg)?)?,)),
             Method::TakeSnapshot => encode((self.take_snapshot(decode(arg)?)?,)),
             Method::LoadSnapshot => encode_unit(self.load_snapshot(decode(arg)?)?),

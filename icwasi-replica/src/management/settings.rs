@@ -105,6 +105,16 @@ impl Call<'_> {
                 types::SnapshotVisibility::AllowedViewers(list) => visibility(Some(list), false)?,
             };
         }
+        if let Some(value) = new.status_visibility {
+            held.status_visibility = match value {
+                types::StatusVisibility::Controllers => visibility(None, false)?,
+                types::StatusVisibility::Public => visibility(None, true)?,
+                types::StatusVisibility::AllowedViewers(list) => visibility(Some(list), false)?,
+            };
+        }
+        if let Some(value) = &new.minimum_incoming_canister_call_cycles {
+            held.minimum_call_cycles = to_u128(value, "minimum_incoming_canister_call_cycles")?;
+        }
         if let Some(list) = new.environment_variables {
             held.environment_variables = environment(list, limits.env_vars, limits.env_var_bytes)?;
         }
@@ -148,7 +158,7 @@ pub(super) fn definite(settings: &Settings) -> types::DefiniteCanisterSettings {
         memory_allocation: Nat::from(settings.memory_allocation),
         freezing_threshold: Nat::from(settings.freezing_threshold),
         reserved_cycles_limit: Nat::from(settings.reserved_cycles_limit),
-        minimum_incoming_canister_call_cycles: Nat::from(0u8),
+        minimum_incoming_canister_call_cycles: Nat::from(settings.minimum_call_cycles),
         log_visibility: match &settings.log_visibility {
             Visibility::Controllers => types::LogVisibility::Controllers,
             Visibility::Public => types::LogVisibility::Public,
@@ -162,7 +172,13 @@ pub(super) fn definite(settings: &Settings) -> types::DefiniteCanisterSettings {
                 types::SnapshotVisibility::AllowedViewers(list.clone())
             }
         },
-        status_visibility: types::StatusVisibility::Controllers,
+        status_visibility: match &settings.status_visibility {
+            Visibility::Controllers => types::StatusVisibility::Controllers,
+            Visibility::Public => types::StatusVisibility::Public,
+            Visibility::AllowedViewers(list) => {
+                types::StatusVisibility::AllowedViewers(list.clone())
+            }
+        },
         wasm_memory_limit: Nat::from(settings.wasm_memory_limit),
         wasm_memory_threshold: Nat::from(settings.wasm_memory_threshold),
         environment_variables: settings

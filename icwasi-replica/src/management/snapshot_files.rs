@@ -1,6 +1,7 @@
 //! Snapshots on disk: a directory each, complete before it gets its name.
 //!
 //! ```text
+//! ROOT/CANISTER/next        number of the next snapshot, decimal
 //! ROOT/CANISTER/ID/meta     CBOR of [`SnapshotMeta`]
 //! ROOT/CANISTER/ID/module   module as uploaded
 //! ROOT/CANISTER/ID/heap     sparse
@@ -85,6 +86,8 @@ pub struct SnapshotFiles {
     /// Remove everything when dropped.
     temporary: bool,
     index: BTreeMap<(Principal, u64), SnapshotMeta>,
+    /// Numbers that the next snapshots get, where they do not follow from the index.
+    next: BTreeMap<Principal, u64>,
 }
 
 impl Drop for SnapshotFiles {
@@ -105,6 +108,7 @@ impl SnapshotFiles {
             std::env::temp_dir().join(format!("icwasi-snapshots-{}-{n}", std::process::id()))
         });
         let mut index = BTreeMap::new();
+        let mut next = BTreeMap::new();
         if !temporary && root.exists() {
             for canister in fs::read_dir(&root)? {
                 let canister = canister?;
@@ -113,6 +117,14 @@ impl SnapshotFiles {
                 };
                 for snapshot in fs::read_dir(canister.path())? {
                     let path = snapshot?.path();
+                    if path.is_file() {
+                        // A damaged number is one that is not known.
+                        let number = fs::read_to_string(&path).unwrap_or_default();
+                        if let (true, Ok(n)) = (path.ends_with("next"), number.trim().parse()) {
+                            next.insert(id, n);
+                        }
+                        continue;
+                    }
                     if path.extension().is_some() {
                         // Not finished, or being removed, when the process ended.
                         fs::remove_dir_all(&path)?;
@@ -129,6 +141,7 @@ impl SnapshotFiles {
             root,
             temporary,
             index,
+            next,
         })
     }
 
@@ -148,9 +161,21 @@ impl SnapshotFiles {
         self.index.get(&(*id, number))
     }
 
-    /// A number that no snapshot of the canister has had while newer ones exist.
+    /// A number that no snapshot of the canister has had.
     pub fn next_number(&self, id: &Principal) -> u64 {
-        self.of(id).map(|meta| meta.number + 1).max().unwrap_or(0)
+        let after = self.of(id).map(|meta| meta.number + 1).max();
+        let noted = self.next.get(id).copied();
+        after.max(noted).unwrap_or(0)
+    }
+
+    /// Notes that `number` was used, before a snapshot gets it.
+    fn note_number(&mut self, id: &Principal, number: u64) -> io::Result<()> {
+        let path = self.root.join(id.to_text()).join("next");
+        let temporary = path.with_extension("tmp");
+        fs::write(&temporary, (number + 1).to_string())?;
+        fs::rename(&temporary, &path)?;
+        self.next.insert(*id, number + 1);
+        Ok(())
     }
 
     /// Writes a snapshot: `fill` puts files into a directory, which then gets its name.
@@ -164,6 +189,7 @@ impl SnapshotFiles {
         let unfinished = dir.with_extension("new");
         let _ = fs::remove_dir_all(&unfinished);
         fs::create_dir_all(&unfinished)?;
+        self.note_number(id, meta.number)?;
         let written = fill(&unfinished)
             .and_then(|()| fs::write(unfinished.join("meta"), crate::http::cbor::encode(&meta)))
             .and_then(|()| fs::rename(&unfinished, &dir));

@@ -149,6 +149,8 @@ impl Call<'_> {
                 .collect(),
         };
         let total_size = meta.total();
+        let cost = self.core.limits().management.snapshot_instructions;
+        self.pay(&id, cost + total_size, total_size)?;
         let canister = self
             .core
             .canister(&id)
@@ -179,6 +181,8 @@ impl Call<'_> {
             // A snapshot of another canister may be loaded by who may read it there.
             self.readable(&owner)?;
         }
+        let cost = self.core.limits().management.snapshot_instructions;
+        self.pay(&id, cost + meta.total(), meta.total())?;
         let disk = |error: io::Error| disk_error(&error);
         let open = |name: &str| self.management.snapshots.file(&owner, meta.number, name);
         let mut module = vec![0; usize::try_from(meta.module_bytes).unwrap_or(usize::MAX)];
@@ -312,6 +316,8 @@ impl Call<'_> {
             }
         };
         check_slice(offset, size, total)?;
+        let cost = self.core.limits().management.snapshot_slice_instructions;
+        self.pay(&arg.canister_id, cost + size, 0)?;
         let mut chunk = vec![0; size as usize];
         self.management
             .snapshots
@@ -414,6 +420,9 @@ impl Call<'_> {
             }
         };
         check_slice(offset, arg.chunk.len() as u64, total)?;
+        let size = arg.chunk.len() as u64;
+        let cost = self.core.limits().management.snapshot_slice_instructions;
+        self.pay(&id, cost + size, size)?;
         let snapshots = &mut self.management.snapshots;
         snapshots
             .file(&id, meta.number, &name)

@@ -28,7 +28,8 @@ impl Call<'_> {
         arg: types::CanisterIdRecord,
     ) -> Result<types::CanisterStatusResult, UserError> {
         let canister = self.canister(&arg.canister_id)?;
-        if self.sender != arg.canister_id {
+        let shown = visible(&canister.settings.status_visibility, canister, &self.sender);
+        if !shown && self.sender != arg.canister_id {
             must_control(canister, self.sender)?;
         }
         let snapshots = self
@@ -75,6 +76,22 @@ impl Call<'_> {
                 request_payload_bytes_total: Nat::from(0u8),
                 response_payload_bytes_total: Nat::from(0u8),
             },
+        })
+    }
+
+    pub(super) fn subnet_info(
+        &mut self,
+        arg: types::SubnetInfoArgs,
+    ) -> Result<types::SubnetInfoResult, UserError> {
+        if arg.subnet_id != self.core.subnet_id() {
+            return Err(UserError::new(
+                ErrorCode::SubnetNotFound,
+                format!("there is no subnet {} in this network", arg.subnet_id),
+            ));
+        }
+        Ok(types::SubnetInfoResult {
+            replica_version: concat!("icwasi-replica ", env!("CARGO_PKG_VERSION")).to_owned(),
+            registry_version: 1,
         })
     }
 

@@ -38,7 +38,7 @@ pub struct CanisterMeta {
 }
 
 /// 128 bits, which CBOR's integers do not have: high half, low half.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Wide(u64, u64);
 
 impl From<u128> for Wide {
@@ -53,8 +53,9 @@ impl From<Wide> for u128 {
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 enum VisibilityMeta {
+    #[default]
     Controllers,
     Public,
     Viewers(Vec<Principal>),
@@ -72,6 +73,11 @@ struct SettingsMeta {
     log_visibility: VisibilityMeta,
     log_memory_limit: u64,
     snapshot_visibility: VisibilityMeta,
+    // States that were written before there was such a setting lack it.
+    #[serde(default)]
+    status_visibility: VisibilityMeta,
+    #[serde(default)]
+    minimum_call_cycles: Wide,
     environment_variables: BTreeMap<String, String>,
 }
 
@@ -136,6 +142,8 @@ impl From<&Settings> for SettingsMeta {
             log_visibility: (&s.log_visibility).into(),
             log_memory_limit: s.log_memory_limit,
             snapshot_visibility: (&s.snapshot_visibility).into(),
+            status_visibility: (&s.status_visibility).into(),
+            minimum_call_cycles: s.minimum_call_cycles.into(),
             environment_variables: s.environment_variables.clone(),
         }
     }
@@ -154,6 +162,8 @@ impl From<SettingsMeta> for Settings {
             log_visibility: s.log_visibility.into(),
             log_memory_limit: s.log_memory_limit,
             snapshot_visibility: s.snapshot_visibility.into(),
+            status_visibility: s.status_visibility.into(),
+            minimum_call_cycles: s.minimum_call_cycles.into(),
             environment_variables: s.environment_variables,
         }
     }
