@@ -98,7 +98,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitStatus> {
     let guard = local_replica::acquire(&state_dir)?;
     let replica = Replica::start(ReplicaOptions {
         bind: SocketAddr::new(args.bind, args.gateway_port),
-        state_dir: Some(state_dir.join("state")),
+        state_dir: Some(local_replica::state_path(&state_dir)),
         ..ReplicaOptions::default()
     })
     .await?;

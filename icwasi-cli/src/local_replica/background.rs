@@ -28,7 +28,7 @@ pub async fn launch(launch: Launch) -> Result<RunRecord, LocalReplicaError> {
         state_dir,
     } = launch;
     let dir = &state_dir;
-    let log = dir.join("replica.log");
+    let log = super::log_file(dir);
     let fail = |path: &Path, source| LocalReplicaError::StateDir {
         path: path.to_owned(),
         source,

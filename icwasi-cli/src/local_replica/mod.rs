@@ -1,14 +1,18 @@
 //! The process of `icwasi replica`: which one is running, starting it in the background,
-//! ending it.
+//! ending it, its log and its state.
 //!
 //! A replica holds an exclusive lock on `run.lock` in its state directory for as long as it
 //! lives, and says in `run.json` where it is. A process id alone proves nothing, since ids are
 //! used again; the lock does.
 
 mod background;
+mod log;
+mod reset;
 mod run_file;
 
 pub use background::{Launch, launch, stop};
+pub use log::{Log, log_file};
+pub use reset::{reset, state_path};
 pub use run_file::{RunGuard, RunRecord, acquire, running};
 
 use std::path::PathBuf;
@@ -42,6 +46,21 @@ pub enum LocalReplicaError {
     #[error("no replica is running on {}", path.display())]
     NotRunning {
         /// The state directory.
+        path: PathBuf,
+    },
+    /// None has been started in the background.
+    #[error(
+        "there is no log: no replica has been started on {} with --background since the last reset",
+        path.display()
+    )]
+    NoLog {
+        /// The state directory.
+        path: PathBuf,
+    },
+    /// Something else is where the state should be.
+    #[error("{} is not the state of a replica: it is left alone", path.display())]
+    NotState {
+        /// What is there.
         path: PathBuf,
     },
     /// The process could not be started.
