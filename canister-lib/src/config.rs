@@ -7,7 +7,7 @@
 
 use core::fmt;
 
-use icwasi_types::LinkConfig;
+use icwasi_types::{LinkConfig, Preopen};
 
 /// Why the configuration cannot be read: what was expected, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,22 @@ pub fn decode(bytes: &[u8]) -> Result<LinkConfig, ConfigError> {
                 config.env.push((name, reader.text()?));
             }
         } else if id == field_id("quota_bytes") {
-            config.quota_bytes = reader.quota(&types, field)?;
+            config.quota_bytes = reader.opt_nat64(&types, field)?;
+        } else if id == field_id("tmp_bytes") {
+            config.tmp_bytes = reader.opt_nat64(&types, field)?;
+        } else if id == field_id("preopens") {
+            let path_first = reader.expect_preopens(&types, field)?;
+            for _ in 0..reader.count()? {
+                let mut preopen = Preopen::default();
+                for is_path in [path_first, !path_first] {
+                    if is_path {
+                        preopen.path = reader.text()?;
+                    } else {
+                        preopen.read_only = reader.byte()? != 0;
+                    }
+                }
+                config.preopens.push(preopen);
+            }
         } else {
             reader.skip(&types, field, 0)?;
         }
@@ -76,6 +91,7 @@ pub fn decode(bytes: &[u8]) -> Result<LinkConfig, ConfigError> {
 }
 
 const TEXT: i64 = -15;
+const BOOL: i64 = -2;
 const NAT16: i64 = -6;
 const NAT64: i64 = -8;
 const MAX_DEPTH: u32 = 32;
@@ -207,9 +223,25 @@ impl<'a> Reader<'a> {
         Err(self.error("env: vec record { text; text } expected"))
     }
 
-    fn quota(&mut self, types: &[Type], field: i64) -> Result<Option<u64>, ConfigError> {
+    /// Whether the paths come first, as the hashes of the names want it.
+    fn expect_preopens(&self, types: &[Type], field: i64) -> Result<bool, ConfigError> {
+        let (path, flag) = ((field_id("path"), TEXT), (field_id("read_only"), BOOL));
+        if let Some(&Type::Vec(element)) = lookup(types, field)
+            && let Some(Type::Record(fields)) = lookup(types, element)
+        {
+            if fields[..] == [path, flag] {
+                return Ok(true);
+            }
+            if fields[..] == [flag, path] {
+                return Ok(false);
+            }
+        }
+        Err(self.error("preopens: vec record { path : text; read_only : bool } expected"))
+    }
+
+    fn opt_nat64(&mut self, types: &[Type], field: i64) -> Result<Option<u64>, ConfigError> {
         let Some(&Type::Opt(NAT64)) = lookup(types, field) else {
-            return Err(self.error("quota_bytes: opt nat64 expected"));
+            return Err(self.error("opt nat64 expected"));
         };
         match self.byte()? {
             0 => Ok(None),
@@ -218,7 +250,7 @@ impl<'a> Reader<'a> {
                 number.copy_from_slice(self.take(8)?);
                 Ok(Some(u64::from_le_bytes(number)))
             }
-            _ => Err(self.error("quota_bytes: neither null nor a value")),
+            _ => Err(self.error("an option is neither null nor a value")),
         }
     }
 
@@ -287,6 +319,17 @@ mod tests {
             args: vec!["prog".into(), "-v".into(), "ü".into()],
             env: vec![("HOME".into(), "/".into()), ("EMPTY".into(), String::new())],
             quota_bytes: Some(1 << 40),
+            preopens: vec![
+                Preopen {
+                    path: "/data".into(),
+                    read_only: false,
+                },
+                Preopen {
+                    path: "/etc".into(),
+                    read_only: true,
+                },
+            ],
+            tmp_bytes: Some(1 << 24),
         }
     }
 
@@ -311,7 +354,9 @@ mod tests {
             args: Vec<String>,
             env: Vec<(String, String)>,
             quota_bytes: Option<u64>,
-            preopens: Vec<(String, Option<candid::Nat>)>,
+            preopens: Vec<Preopen>,
+            tmp_bytes: Option<u64>,
+            sockets: Vec<(String, Option<candid::Nat>)>,
             mode: Mode,
             other: Mode,
         }
@@ -320,13 +365,17 @@ mod tests {
             args,
             env,
             quota_bytes,
+            preopens,
+            tmp_bytes,
         } = sample();
         let newer = Newer {
             version,
             args,
             env,
             quota_bytes,
-            preopens: vec![("/tmp".into(), Some(candid::Nat::from(1_u64 << 50)))],
+            preopens,
+            tmp_bytes,
+            sockets: vec![("a".into(), Some(candid::Nat::from(1_u64 << 50)))],
             mode: Mode::On {
                 level: 3,
                 name: "x".into(),

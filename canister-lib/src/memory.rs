@@ -9,6 +9,7 @@ use ic_stable_structures::Memory;
 pub mod counting;
 #[cfg(not(target_family = "wasm"))]
 pub mod faulty;
+pub mod heap;
 
 /// Bytes in a WebAssembly page, the unit in which memories grow.
 pub const WASM_PAGE: u64 = 65536;

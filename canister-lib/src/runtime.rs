@@ -19,6 +19,7 @@ use crate::env::{Env, Platform};
 use crate::fs::{FormatOptions, Fs, MountError, Nanos};
 use crate::wasi::errno;
 use crate::wasi::fdtable::{Descriptor, File};
+use crate::wasi::mounts::Tmp;
 use crate::wasi::state::State;
 
 /// What reading and writing needs.
@@ -163,6 +164,11 @@ impl Runtime {
         Ok(())
     }
 
+    /// Both file systems, as far as they are mounted.
+    pub(crate) fn both_mounted(&mut self) -> (Option<&mut Fs<AnyMemory>>, Option<&mut Tmp>) {
+        (self.fs.as_mut(), self.wasi.tmp.as_mut())
+    }
+
     /// Whether [`Self::fs`] has mounted the file system since the last install or upgrade.
     pub fn is_mounted(&self) -> bool {
         self.fs.is_some()
@@ -200,6 +206,12 @@ impl Runtime {
             self.env.print(
                 b"icwasi: the quota of the link configuration was not accepted; the old one stays",
             );
+        }
+        if let Some(bytes) = self.config().tmp_bytes {
+            match Tmp::mount(&mut fs, bytes, hash_key, now) {
+                Ok(tmp) => self.wasi.tmp = Some(tmp),
+                Err(reason) => self.env.trap(reason.as_bytes()),
+            }
         }
         self.fs = Some(fs);
         Ok(())
@@ -284,6 +296,8 @@ impl Runtime {
     pub fn start(&mut self) {
         self.enter();
         self.starting = true;
+        let preopens = self.config().preopens.clone();
+        self.wasi.fds.set_preopens(&preopens);
     }
 
     /// Traps because the file system cannot be mounted: the install is rolled back.
@@ -303,6 +317,15 @@ impl Runtime {
             self.refuse(error);
         }
         self.starting = false;
+        for preopen in self.config().preopens.clone() {
+            if let Err(error) = self.preopened(&preopen) {
+                let path = preopen.path;
+                let message = format!(
+                    "icwasi: {path} cannot be opened as a directory of the program: {error}"
+                );
+                self.env.trap(message.as_bytes());
+            }
+        }
         crate::wasi::random::attach(self);
     }
 }

@@ -14,6 +14,7 @@ pub mod fd_io;
 pub mod fd_meta;
 pub mod fdtable;
 pub mod guest;
+pub mod mounts;
 pub mod path;
 pub mod path_open;
 pub mod poll;

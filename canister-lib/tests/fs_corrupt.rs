@@ -1,102 +1,14 @@
 //! Damaged images: errors or findings, never a panic, an endless loop, or another file system made
 //! over them.
 
-use std::ops::ControlFlow;
+#[path = "../../fuzz/src/fs_image.rs"]
+mod fs_image;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ic_stable_structures::{Memory, VectorMemory};
+use fs_image::{exercise, image, memory};
 use icwasi::format::{BLOCK_LEN, dirent, extent, inode, superblock};
-use icwasi::fs::{FormatOptions, Fs, Ino, MountError};
-
-/// An image with every kind of structure. File contents are zero, so that bytes that are not are
-/// metadata.
-fn image() -> Vec<u8> {
-    let options = FormatOptions {
-        hash_key: [5; 16],
-        quota_bytes: None,
-    };
-    let mut fs = Fs::open(VectorMemory::default(), &options, 1).unwrap();
-    let root = fs.root();
-    let dir = fs.mkdir(root, b"dir").unwrap();
-    for i in 0..260 {
-        fs.create(dir, format!("entry-with-a-name-{i}").as_bytes())
-            .unwrap();
-    }
-    for i in (0..260).step_by(7) {
-        fs.unlink(dir, format!("entry-with-a-name-{i}").as_bytes())
-            .unwrap();
-    }
-    let (a, b) = (
-        fs.create(root, b"a").unwrap(),
-        fs.create(root, b"b").unwrap(),
-    );
-    for i in 0..12 {
-        fs.write(a, i * 8192, &[0; 4096]).unwrap();
-        fs.write(b, i * 4096, &[0; 10]).unwrap();
-    }
-    fs.allocate(b, 100_000, 50_000).unwrap();
-    fs.symlink(root, b"short", b"dir").unwrap();
-    fs.symlink(root, b"long", "dir/../".repeat(20).as_bytes())
-        .unwrap();
-    fs.link(a, dir, b"hard").unwrap();
-    for name in ["o1", "o2", "o3", "o4", "o5", "o6"] {
-        let orphan = fs.create(root, name.as_bytes()).unwrap();
-        fs.write(orphan, 0, &[0; 5000]).unwrap();
-        fs.retain(orphan).unwrap();
-        fs.unlink(root, name.as_bytes()).unwrap();
-    }
-    assert_eq!(fs.check(), []);
-    let memory = fs.into_memory();
-    memory.borrow().to_vec()
-}
-
-fn memory(image: &[u8]) -> VectorMemory {
-    let memory = VectorMemory::default();
-    memory.grow(image.len() as u64 / 65536);
-    memory.write(0, image);
-    memory
-}
-
-/// Uses everything; results do not matter.
-fn exercise(image: &[u8]) -> Result<(), MountError> {
-    let mut fs = Fs::open(memory(image), &FormatOptions::default(), 9)?;
-    fs.check();
-    let root = fs.root();
-    let mut found = vec![(root, b"none".to_vec(), root)];
-    for dir in [root, Ino(3), fs.system_dir()] {
-        let _ = fs.read_dir(dir, 0, &mut |entry| {
-            found.push((dir, entry.name.to_vec(), entry.ino));
-            ControlFlow::Continue(())
-        });
-    }
-    found.truncate(40);
-    let mut buf = vec![0; 20_000];
-    for path in [&b"dir/hard"[..], b"short/hard", b"long/../a", b"dir/../b"] {
-        let _ = fs.resolve(root, root, path, true);
-    }
-    for (i, (dir, name, ino)) in found.iter().enumerate() {
-        let at = i as u64 * 3000;
-        let _ = fs.lookup(*dir, name);
-        let _ = fs.stat(*ino);
-        let _ = fs.retain(*ino);
-        let _ = fs.read_link(*ino);
-        let _ = fs.read(*ino, at, &mut buf);
-        let _ = fs.write(*ino, at, b"data");
-        let _ = fs.write(*ino, 300_000, b"data");
-        let _ = fs.allocate(*ino, at, 10_000);
-        let _ = fs.set_len(*ino, at + 1);
-        let _ = fs.create(*dir, format!("{i}{}", "n".repeat(200)).as_bytes());
-        let _ = fs.mkdir(*ino, b"new");
-        let _ = fs.link(*ino, root, format!("link{i}").as_bytes());
-        let _ = fs.rename(*dir, name, root, b"renamed");
-        let _ = fs.rename(root, b"renamed", *dir, name);
-        let _ = fs.unlink(*dir, name);
-        let _ = fs.rmdir(*dir, name);
-        let _ = fs.release(*ino);
-    }
-    fs.check();
-    Ok(())
-}
+use icwasi::fs::{Fs, MountError};
 
 #[test]
 fn no_damage_panics() {
@@ -301,4 +213,25 @@ fn damage_to_each_field_is_found() {
         }
     }
     assert!(missed.is_empty(), "{missed:#?}");
+}
+
+/// What `cargo fuzz run fs_image` runs, on some bytes that are made up and on its corpus.
+#[test]
+fn fuzz_target_smoke() {
+    let mut seed = 0x5EED_u32;
+    let mut random = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 24) as u8
+    };
+    for round in 0..2_000 {
+        let bytes: Vec<u8> = (0..1 + round % 60).map(|_| random()).collect();
+        fs_image::fs_image(&bytes);
+    }
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/fs_image");
+    let mut seeds = 0;
+    for seed in std::fs::read_dir(corpus).expect("the corpus") {
+        fs_image::fs_image(&std::fs::read(seed.unwrap().path()).unwrap());
+        seeds += 1;
+    }
+    assert!(seeds > 0);
 }

@@ -21,6 +21,7 @@ fn configured(config: &LinkConfig) -> Program {
         rt,
         memory: vec![0; MEMORY],
         stable: VectorMemory::default(),
+        dir: ROOT,
     }
 }
 
@@ -41,7 +42,7 @@ fn arguments_and_environment() {
         version: 1,
         args: vec!["prog".into(), "".into(), "ü -x".into()],
         env: vec![("A".into(), "1".into()), ("B".into(), "2".into())],
-        quota_bytes: None,
+        ..LinkConfig::default()
     });
     p.call(|rt, g| args_env::args_sizes_get(rt, g, OUT, OUT + 4))
         .unwrap();
@@ -317,6 +318,7 @@ fn random_numbers_never_repeat() {
             rt,
             memory: vec![0; MEMORY],
             stable,
+            dir: ROOT,
         };
         draw(&mut p);
     };

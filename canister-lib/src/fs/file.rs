@@ -11,7 +11,7 @@ use super::extents::{self, Segment, locate};
 use super::node::Node;
 use super::store::Store;
 use super::types::Ino;
-use super::{Fs, RELATIME_NANOS};
+use super::{Fs, RELATIME_NANOS, attached};
 use crate::format::extent::{Extent, MAX_FILE, MAX_LOGICAL};
 use crate::format::inode::{ATIME, Kind, MAP_LEN, MapForm};
 use crate::format::{BLOCK, BLOCK_LEN, address};
@@ -353,6 +353,12 @@ impl<M: Memory> Fs<M> {
         regular(store, &mut node)?;
         let left = node.inode.size.saturating_sub(offset);
         let len = (buf.len() as u64).min(left) as usize;
+        if let Some(memory) = self.attached.of(node.ino) {
+            attached::read(&**memory, offset, &mut buf[..len]);
+            self.access(&mut node);
+            self.nodes.put(node);
+            return Ok(len);
+        }
         let mut done = 0;
         while done < len {
             let at = offset + done as u64;
@@ -455,6 +461,14 @@ impl<M: Memory> Fs<M> {
         }
         let end = offset.checked_add(len).filter(|&end| end <= MAX_FILE);
         let end = end.ok_or(FsError::FileTooBig)?;
+        if let Some(memory) = self.attached.of(node.ino) {
+            attached::write(&**memory, node.inode.size, offset, data)?;
+            node.inode.size = node.inode.size.max(end);
+            node.touch_content(store.now);
+            node.store_hot(store);
+            self.nodes.put(node);
+            return Ok(len);
+        }
         let (lo, hi) = ((offset / BLOCK) as u32, blocks_of(end));
         let fast = offset <= node.inode.size && written_until(store, &mut node, lo, hi)?;
         let result = if fast {
@@ -482,6 +496,9 @@ impl<M: Memory> Fs<M> {
     ///
     /// Errors: `IsDir`, `Invalid`, `FileTooBig`, `Corrupt`. Cost: by extents removed.
     pub fn set_len(&mut self, ino: Ino, size: u64) -> Result<(), FsError> {
+        if let Some(memory) = self.attached_to(ino) {
+            return self.resize_attached(&memory, ino, size, false);
+        }
         self.change(ino, |store, node| {
             regular(store, node)?;
             if size > MAX_FILE {
@@ -523,6 +540,13 @@ impl<M: Memory> Fs<M> {
     ///
     /// Errors: `Invalid` for `len` 0, `IsDir`, `FileTooBig`, `NoSpace`.
     pub fn allocate(&mut self, ino: Ino, offset: u64, len: u64) -> Result<(), FsError> {
+        if let Some(memory) = self.attached_to(ino) {
+            let end = offset.checked_add(len).ok_or(FsError::FileTooBig)?;
+            return match len {
+                0 => Err(FsError::Invalid),
+                _ => self.resize_attached(&memory, ino, end, true),
+            };
+        }
         self.change(ino, |store, node| {
             regular(store, node)?;
             if len == 0 {

@@ -6,6 +6,7 @@
 //! `dir`, then `link`, `rename`, `path`, `check`.
 
 mod alloc;
+mod attached;
 mod check;
 mod dir;
 mod dirpage;
@@ -22,6 +23,7 @@ mod path;
 mod rename;
 mod store;
 mod types;
+mod walk;
 
 use std::ops::ControlFlow;
 
@@ -31,7 +33,9 @@ pub use check::{CheckProgress, CheckState};
 pub use error::{FsError, MountError};
 pub use finding::{Finding, Invariant};
 pub use path::Resolved;
+pub(crate) use path::check_path;
 pub use types::{DirEntry, FileType, FormatOptions, Ino, Nanos, Stat, Usage};
+pub(crate) use walk::{Tree, Walk, walk};
 
 use crate::format::inode::{Inode, Kind};
 use crate::format::{BLOCK, dirent, get_u64, superblock};
@@ -51,6 +55,10 @@ pub struct Fs<M: Memory> {
     /// Where the last listing ended.
     listing: Option<list::Listing>,
     walked: path::Walked,
+    /// A directory under which another file system is; 0: none. See [`Self::set_covered`].
+    covered: Ino,
+    /// Files whose bytes are in other memories.
+    attached: attached::Attached,
     /// Next orphan of an earlier run to be reclaimed; 0: none.
     stale_orphan: u32,
 }
@@ -112,6 +120,16 @@ impl<M: Memory> Fs<M> {
     pub fn set_now(&mut self, now: Nanos) {
         self.store.now = now;
         self.store.message += 1;
+    }
+
+    /// Whether it is of a newer minor version, so that nothing can be changed.
+    pub fn is_read_only(&self) -> bool {
+        self.store.read_only
+    }
+
+    /// Says that another file system lies over directory `dir`: [`Self::resolve_plain`] stops there.
+    pub(crate) fn set_covered(&mut self, dir: Ino) {
+        self.covered = dir;
     }
 
     /// Sets or lifts the limit of all blocks. A limit below what is used only stops growth.

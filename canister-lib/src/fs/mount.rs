@@ -119,6 +119,8 @@ impl<M: Memory> Fs<M> {
             open: Default::default(),
             listing: None,
             walked: super::path::Walked::new(),
+            covered: super::types::Ino(0),
+            attached: Default::default(),
             stale_orphan: 0,
         }
     }

@@ -1,4 +1,4 @@
-//! Path resolution, one component at a time. The only place that follows symbolic links.
+//! Path resolution, one component at a time. `walk` is the only place that follows symbolic links.
 
 use std::borrow::Cow;
 
@@ -7,12 +7,10 @@ use ic_stable_structures::Memory;
 use super::dirpage::same_bytes;
 use super::error::FsError;
 use super::types::{FileType, Ino};
+use super::walk::{Tree, Walk, walk};
 use super::{Fs, check_name, check_text, plain_until};
 use crate::format::dirent::NAME_MAX;
 use crate::format::inode::Kind;
-
-/// Symbolic links followed in one path before it is called a loop.
-const MAX_SYMLINKS: u32 = 40;
 
 /// The directory that the last path led to, so that names side by side are not walked to anew.
 /// Only of paths without links and dots; forgotten when a directory is moved or removed.
@@ -95,95 +93,27 @@ impl<M: Memory> Fs<M> {
         if let Some(resolved) = self.resolve_plain(root, start, path, follow_last)? {
             return Ok(resolved);
         }
-        let trailing_slash = path.ends_with(b"/");
-        // What is still to walk: paths of links on top of what follows them.
-        let mut pending: Vec<Vec<u8>> = Vec::new();
-        let mut rest: Vec<u8> = path.to_vec();
-        let mut at = start;
-        let mut links = 0;
-        // How far below `start` we are: above it, `root` must be looked for.
-        let mut depth = 0_i64;
-        loop {
-            let Some((name, left)) = next_component(&rest) else {
-                match pending.pop() {
-                    Some(next) => {
-                        rest = next;
-                        continue;
-                    }
-                    None => {
-                        if self.stat(at)?.file_type != FileType::Directory {
-                            return Err(FsError::NotDir);
-                        }
-                        let here = Resolved {
-                            parent: at,
-                            name: None,
-                            target: Some(at),
-                            trailing_slash,
-                        };
-                        return Ok(here);
-                    }
-                }
-            };
-            let (name, left) = (name.to_vec(), left.to_vec());
-            let last = pending
-                .iter()
-                .chain([&left])
-                .all(|path| next_component(path).is_none());
-            let slash = pending.iter().chain([&left]).any(|path| !path.is_empty());
-            if name == b"." {
-                if self.stat(at)?.file_type != FileType::Directory {
-                    return Err(FsError::NotDir);
-                }
-            } else if name == b".." {
-                depth -= 1;
-                at = self.climb(root, start, at, depth)?;
-            } else {
-                let found = match self.lookup(at, &name) {
-                    Err(FsError::NotFound) if last => {
-                        return Ok(Resolved {
-                            parent: at,
-                            name: Some(Cow::Owned(name)),
-                            target: None,
-                            trailing_slash,
-                        });
-                    }
-                    found => found?,
-                };
-                let file_type = self.stat(found)?.file_type;
-                if file_type == FileType::Symlink && (!last || follow_last || slash) {
-                    links += 1;
-                    if links > MAX_SYMLINKS {
-                        return Err(FsError::SymlinkLoop);
-                    }
-                    let target = self.read_link(found)?;
-                    check_path(&target)?;
-                    if !left.is_empty() {
-                        pending.push(left);
-                    }
-                    rest = target;
-                    continue;
-                }
-                if last {
-                    if slash && file_type != FileType::Directory {
-                        return Err(FsError::NotDir);
-                    }
-                    let name = Some(Cow::Owned(name));
-                    return Ok(Resolved {
-                        parent: at,
-                        name,
-                        target: Some(found),
-                        trailing_slash,
-                    });
-                }
-                depth += 1;
-                at = found;
-            }
-            rest = left;
-        }
+        let mut tree = Rooted {
+            fs: self,
+            root,
+            start,
+        };
+        let Walk {
+            parent,
+            name,
+            target,
+        } = walk(&mut tree, start, path, follow_last)?;
+        Ok(Resolved {
+            parent,
+            name: name.map(Cow::Owned),
+            target,
+            trailing_slash: path.ends_with(b"/"),
+        })
     }
 
-    /// [`Self::resolve`] for paths without symbolic links to follow; `None`: there is one.
-    fn resolve_plain<'p>(
+    /// [`Self::resolve`] for paths without symbolic links to follow; `None`: there is one, or the
+    /// path comes to the directory that is covered.
+    pub(crate) fn resolve_plain<'p>(
         &mut self,
         root: Ino,
         start: Ino,
@@ -229,7 +159,7 @@ impl<M: Memory> Fs<M> {
                     Err(FsError::NotFound)
                 };
             };
-            if kind == Kind::Symlink && (!last || follow_last || slash) {
+            if (kind == Kind::Symlink && (!last || follow_last || slash)) || found == self.covered {
                 return Ok(None);
             }
             if last {
@@ -261,8 +191,35 @@ impl<M: Memory> Fs<M> {
     }
 }
 
+/// A file system, from a directory in it on.
+struct Rooted<'a, M: Memory> {
+    fs: &'a mut Fs<M>,
+    root: Ino,
+    start: Ino,
+}
+
+impl<M: Memory> Tree for Rooted<'_, M> {
+    type At = Ino;
+
+    fn file_type(&mut self, at: Ino) -> Result<FileType, FsError> {
+        Ok(self.fs.stat(at)?.file_type)
+    }
+
+    fn child(&mut self, at: Ino, name: &[u8]) -> Result<Ino, FsError> {
+        self.fs.lookup(at, name)
+    }
+
+    fn parent(&mut self, at: Ino, depth: i64) -> Result<Ino, FsError> {
+        self.fs.climb(self.root, self.start, at, depth)
+    }
+
+    fn read_link(&mut self, at: Ino) -> Result<Vec<u8>, FsError> {
+        self.fs.read_link(at)
+    }
+}
+
 /// Checks of a whole path that do not depend on what is there.
-fn check_path(path: &[u8]) -> Result<(), FsError> {
+pub(crate) fn check_path(path: &[u8]) -> Result<(), FsError> {
     if path.is_empty() {
         return Err(FsError::NotFound);
     }
@@ -286,7 +243,7 @@ fn check_path(path: &[u8]) -> Result<(), FsError> {
 }
 
 /// The first component of `path`, and what follows it, '/' first.
-fn next_component(path: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn next_component(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = path.iter().position(|&b| b != b'/')?;
     let path = &path[start..];
     let mut end = 0;

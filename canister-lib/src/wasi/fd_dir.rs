@@ -23,14 +23,19 @@ pub fn fd_readdir(
     out: u32,
 ) -> Result<()> {
     g.check(out, 4)?;
-    let dir = directory(rt, fd)?;
-    let fs = rt.fs()?;
+    let (dir, _) = directory(rt, fd)?;
+    let parent = rt.parent_of_mount(dir)?;
+    let fs = rt.fs_of(dir.mount)?;
     let buffer = g.bytes_mut(buf, len)?;
     let mut used = 0;
-    fs.read_dir(dir, cookie, &mut |entry| {
+    fs.read_dir(dir.ino, cookie, &mut |entry| {
+        let ino = match parent {
+            Some(parent) if entry.name == b".." => parent,
+            _ => entry.ino,
+        };
         let head = encode_dirent(
             entry.cookie,
-            entry.ino.0,
+            ino.0,
             // At most 255.
             entry.name.len() as u32,
             filetype_of(entry.file_type),

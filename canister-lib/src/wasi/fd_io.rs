@@ -4,9 +4,10 @@
 use super::errno::{Errno, Result};
 use super::fdtable::{Descriptor, File};
 use super::guest::Guest;
+use super::mounts::Mount;
 use super::types::{Whence, fdflags};
 use crate::fs::{Fs, Ino};
-use crate::runtime::{AnyMemory, Runtime};
+use crate::runtime::{AnyMemory, OpenFile, Runtime};
 
 /// Buffers that a write gathers without allocating.
 const INLINE_IOVECS: usize = 16;
@@ -28,14 +29,13 @@ pub fn fd_read(
 ) -> Result<()> {
     g.check(out, 4)?;
     if let Some((fs, file)) = rt.open_file(fd)? {
-        if !file.readable {
-            return Err(Errno::BADF);
-        }
-        let len = read_at(fs, g, file.ino, file.cursor, iovs, count)?;
-        file.cursor = file.cursor.saturating_add(u64::from(len));
-        return g.write_u32(out, len);
+        return read_file(fs, file, g, iovs, count, out);
     }
     match rt.wasi.fds.get(fd)? {
+        Descriptor::TmpFile(_) => {
+            let (fs, file) = tmp_file(rt, fd)?;
+            read_file(fs, file, g, iovs, count, out)
+        }
         Descriptor::Stdin => {
             g.check_iovecs(iovs, count)?;
             let mut total = 0;
@@ -45,6 +45,34 @@ pub fn fd_read(
             }
             g.write_u32(out, total)
         }
+        _ => Err(Errno::BADF),
+    }
+}
+
+#[inline(always)]
+fn read_file(
+    fs: &mut Fs<AnyMemory>,
+    file: &mut File,
+    g: &mut Guest<'_>,
+    iovs: u32,
+    count: u32,
+    out: u32,
+) -> Result<()> {
+    if !file.readable {
+        return Err(Errno::BADF);
+    }
+    let len = read_at(fs, g, file.ino, file.cursor, iovs, count)?;
+    file.cursor = file.cursor.saturating_add(u64::from(len));
+    g.write_u32(out, len)
+}
+
+/// The file system on the heap and an open file of it.
+#[cold]
+fn tmp_file(rt: &mut Runtime, fd: u32) -> Result<OpenFile<'_>> {
+    rt.fs_of(Mount::Tmp)?;
+    let wasi = &mut rt.wasi;
+    match (&mut wasi.tmp, wasi.fds.get(fd)?) {
+        (Some(tmp), Descriptor::TmpFile(file)) => Ok((tmp.fs(), file)),
         _ => Err(Errno::BADF),
     }
 }
@@ -63,19 +91,36 @@ pub fn fd_pread(
 ) -> Result<()> {
     g.check(out, 4)?;
     if let Some((fs, file)) = rt.open_file(fd)? {
-        if !file.readable {
-            return Err(Errno::BADF);
-        }
-        if offset > MAX_OFFSET {
-            return Err(Errno::INVAL);
-        }
-        let len = read_at(fs, g, file.ino, offset, iovs, count)?;
-        return g.write_u32(out, len);
+        return pread_file(fs, file, g, iovs, count, offset, out);
     }
     match rt.wasi.fds.get(fd)? {
+        Descriptor::TmpFile(_) => {
+            let (fs, file) = tmp_file(rt, fd)?;
+            pread_file(fs, file, g, iovs, count, offset, out)
+        }
         Descriptor::Stdin => Err(Errno::SPIPE),
         _ => Err(Errno::BADF),
     }
+}
+
+#[inline(always)]
+fn pread_file(
+    fs: &mut Fs<AnyMemory>,
+    file: &File,
+    g: &mut Guest<'_>,
+    iovs: u32,
+    count: u32,
+    offset: u64,
+    out: u32,
+) -> Result<()> {
+    if !file.readable {
+        return Err(Errno::BADF);
+    }
+    if offset > MAX_OFFSET {
+        return Err(Errno::INVAL);
+    }
+    let len = read_at(fs, g, file.ino, offset, iovs, count)?;
+    g.write_u32(out, len)
 }
 
 #[inline(always)]
@@ -137,19 +182,35 @@ pub fn fd_write(
 ) -> Result<()> {
     g.check(out, 4)?;
     if let Some((fs, file)) = rt.open_file(fd)? {
-        if !file.writable {
-            return Err(Errno::BADF);
-        }
-        let offset = write_offset(fs, file, file.cursor)?;
-        let len = write_at(fs, g, file.ino, offset, iovs, count)?;
-        file.cursor = offset.saturating_add(u64::from(len));
-        return g.write_u32(out, len);
+        return write_file(fs, file, g, iovs, count, out);
     }
     match rt.wasi.fds.get(fd)? {
+        Descriptor::TmpFile(_) => {
+            let (fs, file) = tmp_file(rt, fd)?;
+            write_file(fs, file, g, iovs, count, out)
+        }
         Descriptor::Stdout => write_stdio(rt, g, iovs, count, out, false),
         Descriptor::Stderr => write_stdio(rt, g, iovs, count, out, true),
         _ => Err(Errno::BADF),
     }
+}
+
+#[inline(always)]
+fn write_file(
+    fs: &mut Fs<AnyMemory>,
+    file: &mut File,
+    g: &mut Guest<'_>,
+    iovs: u32,
+    count: u32,
+    out: u32,
+) -> Result<()> {
+    if !file.writable {
+        return Err(Errno::BADF);
+    }
+    let offset = write_offset(fs, file, file.cursor)?;
+    let len = write_at(fs, g, file.ino, offset, iovs, count)?;
+    file.cursor = offset.saturating_add(u64::from(len));
+    g.write_u32(out, len)
 }
 
 /// `fd_pwrite`: as [`fd_write`] at `offset`; the cursor does not move. With `APPEND`, `offset` is
@@ -167,20 +228,37 @@ pub fn fd_pwrite(
 ) -> Result<()> {
     g.check(out, 4)?;
     if let Some((fs, file)) = rt.open_file(fd)? {
-        if !file.writable {
-            return Err(Errno::BADF);
-        }
-        if offset > MAX_OFFSET {
-            return Err(Errno::INVAL);
-        }
-        let offset = write_offset(fs, file, offset)?;
-        let len = write_at(fs, g, file.ino, offset, iovs, count)?;
-        return g.write_u32(out, len);
+        return pwrite_file(fs, file, g, iovs, count, offset, out);
     }
     match rt.wasi.fds.get(fd)? {
+        Descriptor::TmpFile(_) => {
+            let (fs, file) = tmp_file(rt, fd)?;
+            pwrite_file(fs, file, g, iovs, count, offset, out)
+        }
         Descriptor::Stdout | Descriptor::Stderr => Err(Errno::SPIPE),
         _ => Err(Errno::BADF),
     }
+}
+
+#[inline(always)]
+fn pwrite_file(
+    fs: &mut Fs<AnyMemory>,
+    file: &File,
+    g: &mut Guest<'_>,
+    iovs: u32,
+    count: u32,
+    offset: u64,
+    out: u32,
+) -> Result<()> {
+    if !file.writable {
+        return Err(Errno::BADF);
+    }
+    if offset > MAX_OFFSET {
+        return Err(Errno::INVAL);
+    }
+    let offset = write_offset(fs, file, offset)?;
+    let len = write_at(fs, g, file.ino, offset, iovs, count)?;
+    g.write_u32(out, len)
 }
 
 /// Where a write goes: the end of the file with `APPEND`.
@@ -273,12 +351,28 @@ pub fn fd_seek(
     out: u32,
 ) -> Result<()> {
     g.check(out, 8)?;
-    let Some((fs, file)) = rt.open_file(fd)? else {
-        return match rt.wasi.fds.get(fd)? {
-            Descriptor::Dir(_) => Err(Errno::BADF),
-            _ => Err(Errno::SPIPE),
-        };
-    };
+    if let Some((fs, file)) = rt.open_file(fd)? {
+        return seek_file(fs, file, g, delta, whence, out);
+    }
+    match rt.wasi.fds.get(fd)? {
+        Descriptor::TmpFile(_) => {
+            let (fs, file) = tmp_file(rt, fd)?;
+            seek_file(fs, file, g, delta, whence, out)
+        }
+        Descriptor::Dir(_) => Err(Errno::BADF),
+        _ => Err(Errno::SPIPE),
+    }
+}
+
+#[inline(always)]
+fn seek_file(
+    fs: &mut Fs<AnyMemory>,
+    file: &mut File,
+    g: &mut Guest<'_>,
+    delta: i64,
+    whence: Option<Whence>,
+    out: u32,
+) -> Result<()> {
     let base = match whence {
         Some(Whence::Set) => 0,
         Some(Whence::Cur) => file.cursor,
@@ -303,6 +397,7 @@ pub fn fd_tell(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, out: u32) -> Result
 pub fn fd_sync(rt: &mut Runtime, fd: u32) -> Result<()> {
     match rt.wasi.fds.get(fd)? {
         Descriptor::File(_) | Descriptor::Dir(_) => Ok(rt.fs()?.flush()?),
+        Descriptor::TmpFile(_) => Ok(()),
         Descriptor::Stdin | Descriptor::Stdout | Descriptor::Stderr => Err(Errno::BADF),
     }
 }
@@ -320,7 +415,7 @@ pub fn fd_advise(rt: &mut Runtime, fd: u32, offset: u64, len: u64, advice: u32) 
 /// `posix_fallocate`. Errno: `BADF` not a file that is open for writing; `INVAL` an empty range;
 /// `FBIG`; `NOSPC`.
 pub fn fd_allocate(rt: &mut Runtime, fd: u32, offset: u64, len: u64) -> Result<()> {
-    let file = rt.wasi.fds.file(fd)?;
+    let (mount, file) = rt.wasi.fds.file(fd)?;
     if !file.writable {
         return Err(Errno::BADF);
     }
@@ -331,5 +426,5 @@ pub fn fd_allocate(rt: &mut Runtime, fd: u32, offset: u64, len: u64) -> Result<(
         return Err(Errno::FBIG);
     }
     let ino = file.ino;
-    Ok(rt.fs()?.allocate(ino, offset, len)?)
+    Ok(rt.fs_of(mount)?.allocate(ino, offset, len)?)
 }

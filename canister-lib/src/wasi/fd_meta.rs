@@ -3,8 +3,9 @@
 use super::errno::{Errno, Result};
 use super::fdtable::Descriptor;
 use super::guest::Guest;
+use super::mounts::{Mount, Object};
+use super::path::directory;
 use super::types::{Filestat, encode_fdstat, fdflags, filetype, fstflags, rights};
-use crate::fs::Ino;
 use crate::runtime::Runtime;
 
 const SYNC_FLAGS: u16 = fdflags::DSYNC | fdflags::RSYNC | fdflags::SYNC;
@@ -19,8 +20,9 @@ pub fn fd_close(rt: &mut Runtime, fd: u32) -> Result<()> {
 pub(crate) fn release(rt: &mut Runtime, descriptor: &Descriptor) -> Result<()> {
     match descriptor {
         Descriptor::File(file) => Ok(rt.fs()?.release(file.ino)?),
-        Descriptor::Dir(dir) => match dir.ino {
-            Some(ino) => Ok(rt.fs()?.release(ino)?),
+        Descriptor::TmpFile(file) => Ok(rt.fs_of(Mount::Tmp)?.release(file.ino)?),
+        Descriptor::Dir(dir) => match dir.at {
+            Some(at) => Ok(rt.fs_of(at.mount)?.release(at.ino)?),
             None => Ok(()),
         },
         Descriptor::Stdin | Descriptor::Stdout | Descriptor::Stderr => Ok(()),
@@ -54,7 +56,9 @@ pub fn fd_fdstat_get(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, out: u32) -> 
             rights::FD_WRITE,
             rights::FD_WRITE,
         ),
-        Descriptor::File(file) => (filetype::REGULAR_FILE, file.flags, file.rights, file.rights),
+        Descriptor::File(file) | Descriptor::TmpFile(file) => {
+            (filetype::REGULAR_FILE, file.flags, file.rights, file.rights)
+        }
         Descriptor::Dir(dir) => (filetype::DIRECTORY, 0, dir.rights, dir.inheriting),
     };
     g.write(out, encode_fdstat(kind, flags, base, inheriting))
@@ -64,7 +68,7 @@ pub fn fd_fdstat_get(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, out: u32) -> 
 ///
 /// Errno: `BADF` not a file; `INVAL` unknown flags, or a change of the sync flags.
 pub fn fd_fdstat_set_flags(rt: &mut Runtime, fd: u32, flags: u32) -> Result<()> {
-    let file = rt.wasi.fds.file(fd)?;
+    let (_, file) = rt.wasi.fds.file(fd)?;
     let flags = known(flags, fdflags::ALL)?;
     if (flags ^ file.flags) & SYNC_FLAGS != 0 {
         return Err(Errno::INVAL);
@@ -77,7 +81,7 @@ pub fn fd_fdstat_set_flags(rt: &mut Runtime, fd: u32, flags: u32) -> Result<()> 
 /// else. Errno: `BADF` stdio; `NOTCAPABLE` a right that the descriptor does not have.
 pub fn fd_fdstat_set_rights(rt: &mut Runtime, fd: u32, base: u64, inheriting: u64) -> Result<()> {
     match rt.wasi.fds.get(fd)? {
-        Descriptor::File(file) => {
+        Descriptor::File(file) | Descriptor::TmpFile(file) => {
             if (base | inheriting) & !file.rights != 0 {
                 return Err(Errno::NOTCAPABLE);
             }
@@ -98,7 +102,7 @@ pub fn fd_fdstat_set_rights(rt: &mut Runtime, fd: u32, base: u64, inheriting: u6
 /// The attributes that `fd_filestat_get` reports.
 pub(super) fn filestat(rt: &mut Runtime, fd: u32) -> Result<Filestat> {
     match node(rt, fd)? {
-        Some(ino) => Ok(rt.fs()?.stat(ino)?.into()),
+        Some((object, _)) => rt.filestat(object),
         None => Ok(Filestat {
             filetype: filetype::CHARACTER_DEVICE,
             ..Filestat::default()
@@ -106,19 +110,17 @@ pub(super) fn filestat(rt: &mut Runtime, fd: u32) -> Result<Filestat> {
     }
 }
 
-/// The inode behind a descriptor; `None` for stdio.
-fn node(rt: &mut Runtime, fd: u32) -> Result<Option<Ino>> {
+/// What is behind a descriptor, and whether it must not be changed; `None` for stdio.
+fn node(rt: &mut Runtime, fd: u32) -> Result<Option<(Object, bool)>> {
     match rt.wasi.fds.get(fd)? {
-        Descriptor::File(file) => Ok(Some(file.ino)),
-        Descriptor::Dir(dir) => match dir.ino {
-            Some(ino) => Ok(Some(ino)),
-            None => Ok(Some(rt.fs()?.root())),
-        },
+        Descriptor::File(file) => Ok(Some((Object::stable(file.ino), file.read_only))),
+        Descriptor::TmpFile(file) => Ok(Some((Object::tmp(file.ino), file.read_only))),
+        Descriptor::Dir(_) => directory(rt, fd).map(Some),
         Descriptor::Stdin | Descriptor::Stdout | Descriptor::Stderr => Ok(None),
     }
 }
 
-/// `fd_filestat_get`: device 1 for the file system; stdio is a character device and else zero.
+/// `fd_filestat_get`: device 1 for the file system, 2 for the one on the heap; stdio is a character device and else zero.
 pub fn fd_filestat_get(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, out: u32) -> Result<()> {
     g.check(out, Filestat::SIZE)?;
     let stat = filestat(rt, fd)?;
@@ -129,15 +131,16 @@ pub fn fd_filestat_get(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, out: u32) -
 ///
 /// Errno: `BADF` not a file; `INVAL` not open for writing, or beyond 2^63 - 1; `FBIG`; `NOSPC`.
 pub fn fd_filestat_set_size(rt: &mut Runtime, fd: u32, size: u64) -> Result<()> {
-    let file = rt.wasi.fds.file(fd)?;
+    let (mount, file) = rt.wasi.fds.file(fd)?;
     if !file.writable || size > i64::MAX as u64 {
         return Err(Errno::INVAL);
     }
     let ino = file.ino;
-    Ok(rt.fs()?.set_len(ino, size)?)
+    Ok(rt.fs_of(mount)?.set_len(ino, size)?)
 }
 
-/// `fd_filestat_set_times`. Errno: `BADF` stdio; `INVAL` both a time and "now" for the same.
+/// `fd_filestat_set_times`. Errno: `BADF` stdio; `INVAL` both a time and "now" for the same;
+/// `ROFS` opened through a read-only directory.
 pub fn fd_filestat_set_times(
     rt: &mut Runtime,
     fd: u32,
@@ -146,8 +149,12 @@ pub fn fd_filestat_set_times(
     flags: u32,
 ) -> Result<()> {
     let (atime, mtime) = times(rt, atime, mtime, flags)?;
-    let ino = node(rt, fd)?.ok_or(Errno::BADF)?;
-    Ok(rt.fs()?.set_times(ino, atime, mtime)?)
+    let (object, read_only) = node(rt, fd)?.ok_or(Errno::BADF)?;
+    if read_only {
+        return Err(Errno::ROFS);
+    }
+    let fs = rt.fs_of(object.mount)?;
+    Ok(fs.set_times(object.ino, atime, mtime)?)
 }
 
 /// What `fstflags` choose.
@@ -178,14 +185,14 @@ pub(super) fn known(flags: u32, all: u16) -> Result<u16> {
     }
 }
 
-/// `fd_prestat_get`: the length of the name under which a directory was given to the program:
-/// `/`, on descriptor 3. Errno: `BADF` anything else.
+/// `fd_prestat_get`: the length of the name under which a directory was given to the program,
+/// from descriptor 3 on. Errno: `BADF` anything else.
 pub fn fd_prestat_get(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, out: u32) -> Result<()> {
     match rt.wasi.fds.get(fd)? {
         Descriptor::Dir(dir) => {
-            let name = dir.preopen.ok_or(Errno::BADF)?;
+            let preopen = dir.preopen.as_ref().ok_or(Errno::BADF)?;
             // Tag 0 is a directory; the length is 32 bits at 4.
-            g.write_u64(out, (name.len() as u64) << 32)
+            g.write_u64(out, (preopen.path.len() as u64) << 32)
         }
         _ => Err(Errno::BADF),
     }
@@ -201,7 +208,8 @@ pub fn fd_prestat_dir_name(
 ) -> Result<()> {
     match rt.wasi.fds.get(fd)? {
         Descriptor::Dir(dir) => {
-            let name = dir.preopen.ok_or(Errno::NOTDIR)?;
+            let preopen = dir.preopen.as_ref().ok_or(Errno::NOTDIR)?;
+            let name = preopen.path.as_bytes();
             if name.len() > len as usize {
                 return Err(Errno::NAMETOOLONG);
             }

@@ -1,17 +1,19 @@
 //! Open descriptors.
 //!
-//! A vector indexed by number: a look-up is an index. 0, 1 and 2 are stdio, 3 is the preopened
-//! root directory; a new descriptor gets the lowest free number.
+//! A vector indexed by number: a look-up is an index. 0, 1 and 2 are stdio, from 3 on come the
+//! preopened directories; a new descriptor gets the lowest free number.
+
+use std::rc::Rc;
+
+use icwasi_types::Preopen;
 
 use super::errno::{Errno, Result};
+use super::mounts::{Mount, Object};
 use super::types::rights;
 use crate::fs::Ino;
 
 /// Most descriptors that can be open.
 pub const MAX_OPEN: usize = 16_384;
-
-/// Name of the preopened directory.
-pub const ROOT_NAME: &[u8] = b"/";
 
 /// What a descriptor stands for.
 #[derive(Debug)]
@@ -22,8 +24,11 @@ pub enum Descriptor {
     Stdout,
     /// Lines to the canister log.
     Stderr,
-    /// A regular file, or a symbolic link that was opened itself.
+    /// A regular file of the file system on stable memory.
     File(File),
+    /// A regular file of the file system on the heap. Apart, so that reading and writing the
+    /// others asks nothing.
+    TmpFile(File),
     /// A directory.
     Dir(Dir),
 }
@@ -41,6 +46,8 @@ pub struct File {
     pub readable: bool,
     /// Opened for writing.
     pub writable: bool,
+    /// Reached through a directory through which nothing can be changed.
+    pub read_only: bool,
     /// Reported by `fd_fdstat_get`.
     pub rights: u64,
 }
@@ -48,10 +55,12 @@ pub struct File {
 /// An open directory: no path that is resolved from it leaves it.
 #[derive(Debug)]
 pub struct Dir {
-    /// Which; `None` is the root, which is known before the file system is mounted.
-    pub ino: Option<Ino>,
-    /// Name under which the program finds it without opening it.
-    pub preopen: Option<&'static [u8]>,
+    /// Which; `None`: a preopened one that was not used yet.
+    pub at: Option<Object>,
+    /// What the linker was told, if the program found it open.
+    pub preopen: Option<Rc<Preopen>>,
+    /// Nothing can be changed through it.
+    pub read_only: bool,
     /// Reported by `fd_fdstat_get`.
     pub rights: u64,
     /// Reported by `fd_fdstat_get`.
@@ -65,6 +74,8 @@ pub struct FdTable {
     /// No number below is free.
     lowest_free: usize,
     ready: bool,
+    /// What the program finds open. None: `/`.
+    preopens: Vec<Rc<Preopen>>,
 }
 
 impl FdTable {
@@ -74,7 +85,13 @@ impl FdTable {
             entries: Vec::new(),
             lowest_free: 0,
             ready: false,
+            preopens: Vec::new(),
         }
+    }
+
+    /// Says what a program that has opened nothing finds open.
+    pub(crate) fn set_preopens(&mut self, preopens: &[Preopen]) {
+        self.preopens = preopens.iter().cloned().map(Rc::new).collect();
     }
 
     #[cold]
@@ -84,13 +101,22 @@ impl FdTable {
             Some(Descriptor::Stdin),
             Some(Descriptor::Stdout),
             Some(Descriptor::Stderr),
-            Some(Descriptor::Dir(Dir {
-                ino: None,
-                preopen: Some(ROOT_NAME),
+        ];
+        if self.preopens.is_empty() {
+            self.set_preopens(&[Preopen {
+                path: "/".to_owned(),
+                read_only: false,
+            }]);
+        }
+        for preopen in &self.preopens {
+            self.entries.push(Some(Descriptor::Dir(Dir {
+                at: None,
+                preopen: Some(preopen.clone()),
+                read_only: preopen.read_only,
                 rights: rights::DIRECTORY,
                 inheriting: rights::DIRECTORY | rights::FILE,
-            })),
-        ];
+            })));
+        }
         self.lowest_free = self.entries.len();
     }
 
@@ -106,11 +132,12 @@ impl FdTable {
         }
     }
 
-    /// The open file, or `EBADF`.
+    /// The open file and where it is, or `EBADF`.
     #[inline]
-    pub fn file(&mut self, fd: u32) -> Result<&mut File> {
+    pub fn file(&mut self, fd: u32) -> Result<(Mount, &mut File)> {
         match self.get(fd)? {
-            Descriptor::File(file) => Ok(file),
+            Descriptor::File(file) => Ok((Mount::Stable, file)),
+            Descriptor::TmpFile(file) => Ok((Mount::Tmp, file)),
             _ => Err(Errno::BADF),
         }
     }
@@ -119,7 +146,7 @@ impl FdTable {
     pub fn dir(&mut self, fd: u32) -> Result<&mut Dir> {
         match self.get(fd)? {
             Descriptor::Dir(dir) => Ok(dir),
-            Descriptor::File(_) => Err(Errno::NOTDIR),
+            Descriptor::File(_) | Descriptor::TmpFile(_) => Err(Errno::NOTDIR),
             Descriptor::Stdin | Descriptor::Stdout | Descriptor::Stderr => Err(Errno::BADF),
         }
     }
@@ -160,9 +187,10 @@ impl FdTable {
         self.entries[fd as usize].take().ok_or(Errno::BADF)
     }
 
-    /// Empties the table; the program starts with stdio and the preopened directory again.
+    /// Empties the table; the program starts with stdio and the preopened directories again.
     pub(crate) fn take_all(&mut self) -> Vec<Descriptor> {
-        let entries = std::mem::replace(self, Self::new()).entries;
+        self.ready = false;
+        let entries = std::mem::take(&mut self.entries);
         entries.into_iter().flatten().collect()
     }
 

@@ -9,19 +9,32 @@ use std::borrow::Cow;
 use super::errno::{Errno, Result};
 use super::fd_meta::{known, times};
 use super::guest::Guest;
+use super::mounts::{Object, Reached};
 use super::types::{Filestat, LOOKUP_SYMLINK_FOLLOW};
-use crate::fs::{FileType, Ino, Resolved};
+use crate::fs::FileType;
 use crate::runtime::Runtime;
 
 /// Longest path in bytes, as on Linux.
 const MAX_PATH: u32 = 4095;
 
-/// The directory behind a descriptor: `EBADF`, `ENOTDIR`.
-pub(super) fn directory(rt: &mut Runtime, fd: u32) -> Result<Ino> {
-    match rt.wasi.fds.dir(fd)?.ino {
-        Some(ino) => Ok(ino),
-        None => Ok(rt.fs()?.root()),
+/// The directory behind a descriptor: `EBADF`, `ENOTDIR`; also whether it is read-only.
+pub(super) fn directory(rt: &mut Runtime, fd: u32) -> Result<(Object, bool)> {
+    let dir = rt.wasi.fds.dir(fd)?;
+    match dir.at {
+        Some(at) => Ok((at, dir.read_only)),
+        None => open_preopened(rt, fd),
     }
+}
+
+/// Opens a directory that the program finds open, at its first use.
+#[cold]
+fn open_preopened(rt: &mut Runtime, fd: u32) -> Result<(Object, bool)> {
+    let preopen = rt.wasi.fds.dir(fd)?.preopen.clone().ok_or(Errno::BADF)?;
+    let at = rt.preopened(&preopen)?;
+    rt.fs_of(at.mount)?.retain(at.ino)?;
+    let dir = rt.wasi.fds.dir(fd)?;
+    dir.at = Some(at);
+    Ok((at, dir.read_only))
 }
 
 /// A path of the guest, and what its end says.
@@ -50,42 +63,61 @@ impl<'g> GuestPath<'g> {
 
     /// Looks the path up from an open directory.
     pub(super) fn resolve(self, rt: &mut Runtime, fd: u32, follow: bool) -> Result<Place<'g>> {
-        let dir = directory(rt, fd)?;
-        let Resolved {
+        let (dir, read_only) = directory(rt, fd)?;
+        let Reached {
             parent,
             name,
             target,
-            ..
-        } = rt.fs()?.resolve(dir, dir, self.bytes, follow)?;
+        } = rt.resolve(dir, self.bytes, follow)?;
         Ok(Place {
             parent,
             name,
             target,
             slash: self.slash,
+            read_only,
         })
     }
 }
 
 /// Where a path leads.
 pub(super) struct Place<'g> {
-    pub(super) parent: Ino,
+    pub(super) parent: Object,
     pub(super) name: Option<Cow<'g, [u8]>>,
-    pub(super) target: Option<Ino>,
+    pub(super) target: Option<Object>,
     pub(super) slash: bool,
+    /// It was reached through a directory through which nothing can be changed.
+    pub(super) read_only: bool,
 }
 
 impl Place<'_> {
     /// What is there. `ENOENT`; `ENOTDIR` for anything but a directory with a slash behind.
-    fn existing(&self, rt: &mut Runtime) -> Result<Ino> {
-        let ino = self.target.ok_or(Errno::NOENT)?;
-        if self.slash && !is_directory(rt, ino)? {
+    fn existing(&self, rt: &mut Runtime) -> Result<Object> {
+        let object = self.target.ok_or(Errno::NOENT)?;
+        if self.slash && !is_directory(rt, object)? {
             return Err(Errno::NOTDIR);
         }
-        Ok(ino)
+        Ok(object)
+    }
+
+    /// `EROFS` where nothing can be changed.
+    pub(super) fn writable(&self) -> Result<()> {
+        if self.read_only {
+            Err(Errno::ROFS)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the name can be removed or renamed: `EROFS`, `EBUSY` for the root of a mount.
+    fn movable(&self) -> Result<()> {
+        match self.target {
+            Some(target) if target.mount != self.parent.mount => Err(Errno::BUSY),
+            _ => self.writable(),
+        }
     }
 
     /// The name under which something that is no directory can be made: `EEXIST`, `ENOTDIR` a
-    /// file with a slash behind, `ENOENT` nothing with a slash behind.
+    /// file with a slash behind, `ENOENT` nothing with a slash behind, `EROFS`.
     fn vacant(&self, rt: &mut Runtime) -> Result<&[u8]> {
         if self.target.is_some() {
             self.existing(rt)?;
@@ -94,12 +126,13 @@ impl Place<'_> {
         if self.slash {
             return Err(Errno::NOENT);
         }
-        self.name.as_deref().ok_or(Errno::EXIST)
+        let name = self.name.as_deref().ok_or(Errno::EXIST)?;
+        self.writable().map(|()| name)
     }
 }
 
-fn is_directory(rt: &mut Runtime, ino: Ino) -> Result<bool> {
-    Ok(rt.fs()?.stat(ino)?.file_type == FileType::Directory)
+fn is_directory(rt: &mut Runtime, object: Object) -> Result<bool> {
+    Ok(rt.fs_of(object.mount)?.stat(object.ino)?.file_type == FileType::Directory)
 }
 
 /// Whether `lookupflags` say to follow a symbolic link at the end: `EINVAL` for unknown flags.
@@ -110,7 +143,7 @@ pub(super) fn follows(flags: u32) -> Result<bool> {
 /// `path_create_directory`. Parents must exist.
 ///
 /// Errno: `EXIST`, `NOENT`, `NOTDIR`, `PERM` outside of the directory, `NAMETOOLONG`, `ILSEQ`,
-/// `NOSPC`.
+/// `NOSPC`, `ROFS`.
 pub fn path_create_directory(
     rt: &mut Runtime,
     g: &Guest<'_>,
@@ -121,7 +154,9 @@ pub fn path_create_directory(
     let place = GuestPath::read(g, path, len)?.resolve(rt, fd, false)?;
     match (&place.name, place.target) {
         (Some(name), None) => {
-            rt.fs()?.mkdir(place.parent, name)?;
+            place.writable()?;
+            let Object { mount, ino } = place.parent;
+            rt.fs_of(mount)?.mkdir(ino, name)?;
             Ok(())
         }
         _ => Err(Errno::EXIST),
@@ -139,8 +174,8 @@ pub(super) fn filestat(
 ) -> Result<Filestat> {
     let follow = follows(flags)?;
     let path = GuestPath::read(g, path, len)?;
-    let ino = path.resolve(rt, fd, follow || path.slash)?.existing(rt)?;
-    Ok(rt.fs()?.stat(ino)?.into())
+    let object = path.resolve(rt, fd, follow || path.slash)?.existing(rt)?;
+    rt.filestat(object)
 }
 
 /// `path_filestat_get`. Errno as [`path_create_directory`], without `EXIST`; `LOOP`.
@@ -174,13 +209,16 @@ pub fn path_filestat_set_times(
     let (atime, mtime) = times(rt, atime, mtime, fst_flags)?;
     let follow = follows(flags)?;
     let path = GuestPath::read(g, path, len)?;
-    let ino = path.resolve(rt, fd, follow || path.slash)?.existing(rt)?;
-    Ok(rt.fs()?.set_times(ino, atime, mtime)?)
+    let place = path.resolve(rt, fd, follow || path.slash)?;
+    let Object { mount, ino } = place.existing(rt)?;
+    place.writable()?;
+    Ok(rt.fs_of(mount)?.set_times(ino, atime, mtime)?)
 }
 
 /// `path_link`: another name for a file. With `symlink_follow`, for what a symbolic link leads to.
 ///
-/// Errno: also `EXIST`; `PERM` a directory; `MLINK`.
+/// Errno: also `EXIST`; `PERM` a directory; `MLINK`; `XDEV`; `ROFS` also if the file was reached
+/// through a read-only directory.
 #[expect(clippy::too_many_arguments, reason = "the ABI has them")]
 pub fn path_link(
     rt: &mut Runtime,
@@ -196,10 +234,16 @@ pub fn path_link(
     let follow = follows(old_flags)?;
     let old = GuestPath::read(g, old_path, old_len)?;
     let new = GuestPath::read(g, new_path, new_len)?;
-    let ino = old.resolve(rt, old_fd, follow || old.slash)?.existing(rt)?;
+    let source = old.resolve(rt, old_fd, follow || old.slash)?;
+    let Object { mount, ino } = source.existing(rt)?;
     let place = new.resolve(rt, new_fd, false)?;
+    if place.parent.mount != mount {
+        return Err(Errno::XDEV);
+    }
     let name = place.vacant(rt)?;
-    Ok(rt.fs()?.link(ino, place.parent, name)?)
+    // Else it could be changed through its new name.
+    source.writable()?;
+    Ok(rt.fs_of(mount)?.link(ino, place.parent.ino, name)?)
 }
 
 /// `path_readlink`: as many bytes of the target as fit into the buffer.
@@ -219,8 +263,8 @@ pub fn path_readlink(
     g.check(out, 4)?;
     g.check(buf, buf_len)?;
     let path = GuestPath::read(g, path, len)?;
-    let ino = path.resolve(rt, fd, path.slash)?.existing(rt)?;
-    let fs = rt.fs()?;
+    let Object { mount, ino } = path.resolve(rt, fd, path.slash)?.existing(rt)?;
+    let fs = rt.fs_of(mount)?;
     if fs.stat(ino)?.file_type != FileType::Symlink {
         return Err(Errno::INVAL);
     }
@@ -232,7 +276,7 @@ pub fn path_readlink(
 
 /// `path_remove_directory`: it must be empty.
 ///
-/// Errno: also `NOTEMPTY`; `INVAL` the last component is `.`.
+/// Errno: also `NOTEMPTY`; `INVAL` the last component is `.`; `BUSY` a file system is there.
 pub fn path_remove_directory(
     rt: &mut Runtime,
     g: &Guest<'_>,
@@ -245,7 +289,9 @@ pub fn path_remove_directory(
     match &place.name {
         Some(name) => {
             place.existing(rt)?;
-            Ok(rt.fs()?.rmdir(place.parent, name)?)
+            place.movable()?;
+            let Object { mount, ino } = place.parent;
+            Ok(rt.fs_of(mount)?.rmdir(ino, name)?)
         }
         None if path.bytes.ends_with(b"..") => Err(Errno::NOTEMPTY),
         None => Err(Errno::INVAL),
@@ -265,13 +311,19 @@ pub fn path_unlink_file(
     let place = GuestPath::read(g, path, len)?.resolve(rt, fd, false)?;
     let name = place.name.as_deref().ok_or(Errno::ISDIR)?;
     place.existing(rt)?;
-    Ok(rt.fs()?.unlink(place.parent, name)?)
+    let Object { mount, ino } = place.parent;
+    if place.target.is_some_and(|target| target.mount != mount) {
+        return Err(Errno::ISDIR);
+    }
+    place.writable()?;
+    Ok(rt.fs_of(mount)?.unlink(ino, name)?)
 }
 
 /// `path_rename`: replaces what is there, as `renameat`.
 ///
 /// Errno: also `NOTDIR`, `ISDIR`, `NOTEMPTY` what is there cannot be replaced; `INVAL` into
-/// itself; `BUSY` the last component is `.` or `..`.
+/// itself; `BUSY` the last component is `.` or `..`, or a file system is there; `XDEV` to another
+/// file system.
 #[expect(clippy::too_many_arguments, reason = "the ABI has them")]
 pub fn path_rename(
     rt: &mut Runtime,
@@ -293,9 +345,15 @@ pub fn path_rename(
     if to.slash && !is_directory(rt, moved)? {
         return Err(Errno::NOTDIR);
     }
+    from.movable()?;
+    to.movable()?;
+    let Object { mount, ino } = from.parent;
+    if to.parent.mount != mount {
+        return Err(Errno::XDEV);
+    }
     Ok(rt
-        .fs()?
-        .rename(from.parent, from_name, to.parent, to_name)?)
+        .fs_of(mount)?
+        .rename(ino, from_name, to.parent.ino, to_name)?)
 }
 
 /// `path_symlink`: the target is kept as it is, and need not exist.
@@ -324,6 +382,7 @@ pub fn path_symlink(
     }
     let place = GuestPath::read(g, path, len)?.resolve(rt, fd, false)?;
     let name = place.vacant(rt)?;
-    rt.fs()?.symlink(place.parent, name, target)?;
+    let Object { mount, ino } = place.parent;
+    rt.fs_of(mount)?.symlink(ino, name, target)?;
     Ok(())
 }

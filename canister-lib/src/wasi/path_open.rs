@@ -4,9 +4,10 @@ use super::errno::{Errno, Result};
 use super::fd_meta::known;
 use super::fdtable::{Descriptor, Dir, File};
 use super::guest::Guest;
+use super::mounts::{Mount, Object};
 use super::path::{GuestPath, Place, follows};
 use super::types::{fdflags, oflags, rights};
-use crate::fs::{FileType, Ino};
+use crate::fs::FileType;
 use crate::runtime::Runtime;
 
 /// What a call asks for.
@@ -17,6 +18,8 @@ struct Request {
     directory: bool,
     readable: bool,
     writable: bool,
+    /// It was asked for writing itself, not just by `CREAT`.
+    changes: bool,
     flags: u16,
 }
 
@@ -30,7 +33,7 @@ struct Request {
 /// together with `CREAT`, `EXCL` or `TRUNC`; `NOENT`; `EXIST` with `CREAT` and `EXCL`; `NOTDIR`
 /// `DIRECTORY` or a slash behind something else; `ISDIR` a directory for writing; `LOOP` a
 /// symbolic link that is not to be followed; `PERM` outside of the directory; `NAMETOOLONG`;
-/// `ILSEQ`; `NOSPC`; `MFILE`. On any error, nothing was created or cut.
+/// `ILSEQ`; `NOSPC`; `MFILE`; `ROFS` to write or create through a read-only directory. On any error, nothing was created or cut.
 #[expect(clippy::too_many_arguments, reason = "the ABI has them")]
 pub fn path_open(
     rt: &mut Runtime,
@@ -58,6 +61,7 @@ pub fn path_open(
         directory: open_flags & oflags::DIRECTORY != 0,
         readable: !write || base & rights::FD_READ != 0,
         writable: write || create || truncate,
+        changes: write || truncate,
         flags: known(fd_flags, fdflags::ALL)?,
     };
     if request.directory && open_flags != oflags::DIRECTORY {
@@ -67,12 +71,12 @@ pub fn path_open(
 
     let path = GuestPath::read(g, path, len)?;
     let place = path.resolve(rt, fd, (follow || path.slash) && !request.exclusive)?;
-    let (ino, file_type) = match place.target {
-        Some(ino) => open_existing(rt, &place, ino, &request)?,
+    let (object, file_type) = match place.target {
+        Some(object) => (object, open_existing(rt, &place, object, &request)?),
         None => (create_file(rt, &place, &request)?, FileType::Regular),
     };
-    rt.fs()?.retain(ino)?;
-    let descriptor = describe(ino, file_type, &request);
+    rt.fs_of(object.mount)?.retain(object.ino)?;
+    let descriptor = describe(object, file_type, &request, place.read_only);
     let opened = rt.wasi.fds.insert(descriptor)?;
     g.write_u32(out, opened)
 }
@@ -80,13 +84,13 @@ pub fn path_open(
 fn open_existing(
     rt: &mut Runtime,
     place: &Place<'_>,
-    ino: Ino,
+    Object { mount, ino }: Object,
     request: &Request,
-) -> Result<(Ino, FileType)> {
+) -> Result<FileType> {
     if request.exclusive {
         return Err(Errno::EXIST);
     }
-    let stat = rt.fs()?.stat(ino)?;
+    let stat = rt.fs_of(mount)?.stat(ino)?;
     match stat.file_type {
         FileType::Directory if request.writable => return Err(Errno::ISDIR),
         FileType::Directory => {}
@@ -94,29 +98,41 @@ fn open_existing(
         FileType::Symlink => return Err(Errno::NOTDIR),
         FileType::Regular if request.directory || place.slash => return Err(Errno::NOTDIR),
         FileType::Regular => {
+            if request.changes {
+                place.writable()?;
+                if rt.fs_of(mount)?.is_read_only() {
+                    return Err(Errno::ROFS);
+                }
+            }
             if request.truncate {
-                rt.fs()?.set_len(ino, 0)?;
+                rt.fs_of(mount)?.set_len(ino, 0)?;
             }
         }
     }
-    Ok((ino, stat.file_type))
+    Ok(stat.file_type)
 }
 
-fn create_file(rt: &mut Runtime, place: &Place<'_>, request: &Request) -> Result<Ino> {
+fn create_file(rt: &mut Runtime, place: &Place<'_>, request: &Request) -> Result<Object> {
     if !request.create {
         return Err(Errno::NOENT);
     }
     match &place.name {
-        Some(name) if !place.slash => Ok(rt.fs()?.create(place.parent, name)?),
+        Some(name) if !place.slash => {
+            place.writable()?;
+            let Object { mount, ino } = place.parent;
+            let ino = rt.fs_of(mount)?.create(ino, name)?;
+            Ok(Object { mount, ino })
+        }
         _ => Err(Errno::ISDIR),
     }
 }
 
-fn describe(ino: Ino, file_type: FileType, request: &Request) -> Descriptor {
+fn describe(object: Object, file_type: FileType, request: &Request, read_only: bool) -> Descriptor {
     if file_type == FileType::Directory {
         return Descriptor::Dir(Dir {
-            ino: Some(ino),
+            at: Some(object),
             preopen: None,
+            read_only,
             rights: rights::DIRECTORY,
             inheriting: rights::DIRECTORY | rights::FILE,
         });
@@ -125,15 +141,22 @@ fn describe(ino: Ino, file_type: FileType, request: &Request) -> Descriptor {
     if !request.readable {
         reported &= !rights::FD_READ;
     }
-    if !request.writable {
+    // Through a read-only directory, `CREAT` opened what was there.
+    let writable = request.writable && !read_only;
+    if !writable {
         reported &= !rights::FD_WRITE;
     }
-    Descriptor::File(File {
-        ino,
+    let file = File {
+        ino: object.ino,
         cursor: 0,
         flags: request.flags,
         readable: request.readable,
-        writable: request.writable,
+        writable,
+        read_only,
         rights: reported,
-    })
+    };
+    match object.mount {
+        Mount::Stable => Descriptor::File(file),
+        Mount::Tmp => Descriptor::TmpFile(file),
+    }
 }

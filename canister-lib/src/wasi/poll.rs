@@ -145,11 +145,11 @@ fn decode(
             let fd = g.read_u32(at + FD)?;
             let bytes = match rt.wasi.fds.get(fd)? {
                 Descriptor::Stdin => rt.wasi.stdio.input().len() as u64,
-                Descriptor::File(file) => {
+                _ => {
+                    let (mount, file) = rt.wasi.fds.file(fd)?;
                     let (ino, cursor) = (file.ino, file.cursor);
-                    rt.fs()?.stat(ino)?.size.saturating_sub(cursor)
+                    rt.fs_of(mount)?.stat(ino)?.size.saturating_sub(cursor)
                 }
-                _ => return Err(Errno::BADF),
             };
             let flags = if bytes == 0 { EVENT_HANGUP } else { 0 };
             Ok(Subscription::Fd {
@@ -161,15 +161,16 @@ fn decode(
         eventtype::FD_WRITE => {
             let fd = g.read_u32(at + FD)?;
             match rt.wasi.fds.get(fd)? {
-                Descriptor::Stdout | Descriptor::Stderr | Descriptor::File(_) => {
-                    Ok(Subscription::Fd {
-                        kind: tag,
-                        bytes: 1,
-                        flags: 0,
-                    })
+                Descriptor::Stdout | Descriptor::Stderr => {}
+                _ => {
+                    rt.wasi.fds.file(fd)?;
                 }
-                _ => Err(Errno::BADF),
             }
+            Ok(Subscription::Fd {
+                kind: tag,
+                bytes: 1,
+                flags: 0,
+            })
         }
         _ => Err(Errno::INVAL),
     }

@@ -4,6 +4,7 @@
 use super::args_env::Environment;
 use super::clock::Clock;
 use super::fdtable::FdTable;
+use super::mounts::Tmp;
 use super::random::Random;
 use super::run::Run;
 use super::stable::GuestStable;
@@ -19,6 +20,8 @@ pub struct State {
     pub(crate) random: Random,
     pub(crate) environment: Environment,
     pub(crate) guest_stable: GuestStable,
+    /// The file system on the heap.
+    pub(crate) tmp: Option<Tmp>,
     /// The run of a command that is under way.
     pub(crate) run: Option<Run>,
 }
@@ -32,6 +35,7 @@ impl State {
             random: Random::new(),
             environment: Environment::new(),
             guest_stable: GuestStable::new(),
+            tmp: None,
             run: None,
         }
     }
@@ -41,5 +45,8 @@ impl State {
     pub(crate) fn new_message(&mut self) {
         self.clock.new_message();
         self.random.new_message();
+        if let Some(tmp) = &mut self.tmp {
+            tmp.new_message();
+        }
     }
 }

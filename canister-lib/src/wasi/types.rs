@@ -173,7 +173,7 @@ impl Whence {
 /// What `filestat` of either ABI is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Filestat {
-    /// Device: 1 for the file system, 0 for stdio.
+    /// Device: 1 for the file system, 2 for the one on the heap, 0 for stdio.
     pub dev: u64,
     /// Inode number.
     pub ino: u64,
@@ -191,10 +191,12 @@ pub struct Filestat {
     pub ctim: u64,
 }
 
-impl From<Stat> for Filestat {
-    fn from(stat: Stat) -> Self {
+impl Filestat {
+    /// Of an object on device `dev`.
+    #[must_use]
+    pub fn new(dev: u64, stat: &Stat) -> Self {
         Self {
-            dev: 1,
+            dev,
             ino: stat.ino.0,
             filetype: filetype_of(stat.file_type),
             nlink: u64::from(stat.nlink),

@@ -6,13 +6,18 @@ mod journal;
 mod model;
 mod ops;
 mod run;
+mod strategy;
 mod traps;
+
+#[path = "../../../fuzz/src/fs_ops.rs"]
+mod fs_ops;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use ops::{Op, op};
+use ops::Op;
 use run::Run;
+use strategy::op;
 
 /// How often `default` cases are to be run.
 fn cases(default: u32) -> u32 {
@@ -132,4 +137,24 @@ fn errors_leave_nothing_behind() {
             }
         }
     });
+}
+
+/// What `cargo fuzz run fs_ops` runs, on some bytes that are made up and on its corpus.
+#[test]
+fn fuzz_target_smoke() {
+    let mut random = proptest::test_runner::TestRng::deterministic_rng(
+        proptest::test_runner::RngAlgorithm::ChaCha,
+    );
+    for len in (0..150).map(|n| n * 11) {
+        let mut bytes = vec![0; len];
+        proptest::prelude::RngCore::fill_bytes(&mut random, &mut bytes);
+        fs_ops::fs_ops(&bytes);
+    }
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/fs_ops");
+    let mut seeds = 0;
+    for seed in std::fs::read_dir(corpus).expect("the corpus") {
+        fs_ops::fs_ops(&std::fs::read(seed.unwrap().path()).unwrap());
+        seeds += 1;
+    }
+    assert!(seeds > 0);
 }

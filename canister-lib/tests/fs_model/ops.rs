@@ -1,8 +1,6 @@
-//! The operations that are made up, and what they are about.
+//! The operations, and what they are about.
 
 use std::sync::OnceLock;
-
-use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 pub enum Op {
@@ -21,33 +19,6 @@ pub enum Op {
     Open(u8),
     Close(u8),
     Many(u8, u8),
-}
-
-pub fn op() -> impl Strategy<Value = Op> {
-    let (d, n) = (any::<u8>(), any::<u8>());
-    let offset = prop_oneof![
-        4 => 0_u64..20_000,
-        2 => (0_u64..300).prop_map(|block| block * 4096),
-        1 => 0_u64..3_000_000,
-    ];
-    let len = prop_oneof![4 => 0_usize..3000, 2 => 0_usize..40_000, 1 => 0_usize..400_000];
-    prop_oneof![
-        12 => (d, n).prop_map(|(d, n)| Op::Create(d, n)),
-        6 => (d, n).prop_map(|(d, n)| Op::Mkdir(d, n)),
-        3 => (d, n, any::<u16>()).prop_map(|(d, n, t)| Op::Symlink(d, n, t)),
-        4 => (n, d, n).prop_map(|(f, d, n)| Op::Link(f, d, n)),
-        7 => (d, n).prop_map(|(d, n)| Op::Unlink(d, n)),
-        4 => (d, n).prop_map(|(d, n)| Op::Rmdir(d, n)),
-        12 => (d, n, d, n).prop_map(|(a, b, c, d)| Op::Rename(a, b, c, d)),
-        25 => (n, offset.clone(), len.clone(), any::<u8>()).prop_map(|(f, o, l, b)| Op::Write(f, o, l, b)),
-        6 => (n, offset.clone()).prop_map(|(f, o)| Op::SetLen(f, o)),
-        3 => (n, offset.clone(), 0_u64..200_000).prop_map(|(f, o, l)| Op::Allocate(f, o, l)),
-        10 => (n, offset, len).prop_map(|(f, o, l)| Op::Read(f, o, l)),
-        3 => d.prop_map(Op::List),
-        5 => n.prop_map(Op::Open),
-        5 => n.prop_map(Op::Close),
-        1 => (d, n).prop_map(|(d, n)| Op::Many(d, n)),
-    ]
 }
 
 pub fn name(n: u8) -> String {
@@ -77,4 +48,41 @@ pub fn data(byte: u8, len: usize) -> &'static [u8] {
             .collect()
     });
     &noise[usize::from(byte) * 150..][..len]
+}
+
+/// The operations that any bytes stand for, for fuzzing.
+pub fn decode(mut bytes: &[u8]) -> Vec<Op> {
+    let mut ops = Vec::new();
+    while let Some((&kind, rest)) = bytes.split_first() {
+        let mut args = [0; 6];
+        let taken = rest.len().min(args.len());
+        args[..taken].copy_from_slice(&rest[..taken]);
+        bytes = &rest[taken..];
+        let [a, b, c, d, e, f] = args;
+        // Small, or by blocks, or anywhere in some megabytes.
+        let offset = match c % 3 {
+            0 => u64::from(u16::from_le_bytes([d, e])) % 20_000,
+            1 => u64::from(d) * 4096,
+            _ => u64::from(u16::from_le_bytes([d, e])) * 50,
+        };
+        let len = usize::from(f) * [1, 16, 257, 1_500][usize::from(c / 64)];
+        ops.push(match kind % 32 {
+            0..4 => Op::Create(a, b),
+            4..6 => Op::Mkdir(a, b),
+            6 => Op::Symlink(a, b, u16::from_le_bytes([c, d])),
+            7 => Op::Link(a, b, c),
+            8..10 => Op::Unlink(a, b),
+            10 => Op::Rmdir(a, b),
+            11..15 => Op::Rename(a, b, c, d),
+            15..21 => Op::Write(a, offset, len, b),
+            21..23 => Op::SetLen(a, offset),
+            23 => Op::Allocate(a, offset, len as u64),
+            24..26 => Op::Read(a, offset, len),
+            26 => Op::List(a),
+            27..29 => Op::Open(a),
+            29..31 => Op::Close(a),
+            _ => Op::Many(a, b),
+        });
+    }
+    ops
 }

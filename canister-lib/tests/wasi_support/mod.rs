@@ -3,12 +3,14 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use candid::Encode;
 use ic_stable_structures::VectorMemory;
 use icwasi::runtime::Runtime;
 use icwasi::wasi::errno::{Errno, Result};
 use icwasi::wasi::guest::Guest;
 use icwasi::wasi::types::{Whence, oflags, rights};
 use icwasi::wasi::{fd_dir, fd_io, fd_meta, path, path_open};
+use icwasi_types::LinkConfig;
 
 /// Descriptor of the preopened root.
 pub const ROOT: u32 = 3;
@@ -32,6 +34,8 @@ pub struct Program {
     pub rt: Runtime,
     pub memory: Vec<u8>,
     pub stable: VectorMemory,
+    /// The directory from which paths are resolved.
+    pub dir: u32,
 }
 
 /// As `fd_filestat_get` wrote it.
@@ -49,12 +53,17 @@ pub struct Stat {
 
 impl Program {
     pub fn new() -> Self {
-        Self::over(VectorMemory::default())
+        Self::linked(&LinkConfig::default())
     }
 
-    fn over(stable: VectorMemory) -> Self {
+    /// Installed with a link configuration.
+    pub fn linked(config: &LinkConfig) -> Self {
+        let stable = VectorMemory::default();
         let mut rt = Runtime::new();
-        rt.enter();
+        rt.env()
+            .link_config
+            .replace(Encode!(config).expect("encodes"));
+        rt.start();
         rt.init_with_memory(stable.clone())
             .expect("an empty or our memory");
         rt.started();
@@ -62,16 +71,26 @@ impl Program {
             rt,
             memory: vec![0; MEMORY],
             stable,
+            dir: ROOT,
         }
     }
 
     /// As a new version of the canister: the heap is gone.
     pub fn upgrade(self) -> Self {
+        let config = LinkConfig::default();
+        self.upgrade_to(&config)
+    }
+
+    /// As a new version with another link configuration.
+    pub fn upgrade_to(self, config: &LinkConfig) -> Self {
         let now = self.rt.env().now.get();
         let next = Runtime::new();
         next.env().now.set(now);
+        next.env()
+            .link_config
+            .replace(Encode!(config).expect("encodes"));
         let mut next = Self { rt: next, ..self };
-        next.rt.enter();
+        next.rt.start();
         next.rt
             .init_with_memory(next.stable.clone())
             .expect("our memory");
@@ -144,7 +163,7 @@ impl Program {
     }
 
     pub fn open(&mut self, path: &str, open: u32, base: u64) -> Result<u32> {
-        self.open_at(ROOT, path, FOLLOW, open, base, 0)
+        self.open_at(self.dir, path, FOLLOW, open, base, 0)
     }
 
     /// Creates or replaces a file.
@@ -218,43 +237,51 @@ impl Program {
 
     pub fn stat(&mut self, path: &str, lookup: u32) -> Result<Stat> {
         let len = self.path(path);
-        self.call(|rt, g| path::path_filestat_get(rt, g, ROOT, lookup, PATH, len, OUT))?;
+        let dir = self.dir;
+        self.call(|rt, g| path::path_filestat_get(rt, g, dir, lookup, PATH, len, OUT))?;
         Ok(self.stat_at_out())
     }
 
     pub fn mkdir(&mut self, path: &str) -> Result<()> {
         let len = self.path(path);
-        self.call(|rt, g| path::path_create_directory(rt, g, ROOT, PATH, len))
+        let dir = self.dir;
+        self.call(|rt, g| path::path_create_directory(rt, g, dir, PATH, len))
     }
 
     pub fn rmdir(&mut self, path: &str) -> Result<()> {
         let len = self.path(path);
-        self.call(|rt, g| path::path_remove_directory(rt, g, ROOT, PATH, len))
+        let dir = self.dir;
+        self.call(|rt, g| path::path_remove_directory(rt, g, dir, PATH, len))
     }
 
     pub fn unlink(&mut self, path: &str) -> Result<()> {
         let len = self.path(path);
-        self.call(|rt, g| path::path_unlink_file(rt, g, ROOT, PATH, len))
+        let dir = self.dir;
+        self.call(|rt, g| path::path_unlink_file(rt, g, dir, PATH, len))
     }
 
     pub fn rename(&mut self, from: &str, to: &str) -> Result<()> {
         let (old, new) = (self.path(from), self.path2(to));
-        self.call(|rt, g| path::path_rename(rt, g, ROOT, PATH, old, ROOT, PATH2, new))
+        let dir = self.dir;
+        self.call(|rt, g| path::path_rename(rt, g, dir, PATH, old, dir, PATH2, new))
     }
 
     pub fn link(&mut self, lookup: u32, from: &str, to: &str) -> Result<()> {
         let (old, new) = (self.path(from), self.path2(to));
-        self.call(|rt, g| path::path_link(rt, g, ROOT, lookup, PATH, old, ROOT, PATH2, new))
+        let dir = self.dir;
+        self.call(|rt, g| path::path_link(rt, g, dir, lookup, PATH, old, dir, PATH2, new))
     }
 
     pub fn symlink(&mut self, target: &str, at: &str) -> Result<()> {
         let (target, at) = (self.path(target), self.path2(at));
-        self.call(|rt, g| path::path_symlink(rt, g, PATH, target, ROOT, PATH2, at))
+        let dir = self.dir;
+        self.call(|rt, g| path::path_symlink(rt, g, PATH, target, dir, PATH2, at))
     }
 
     pub fn readlink(&mut self, path: &str, len: u32) -> Result<Vec<u8>> {
         let path = self.path(path);
-        self.call(|rt, g| path::path_readlink(rt, g, ROOT, PATH, path, DATA, len, OUT))?;
+        let dir = self.dir;
+        self.call(|rt, g| path::path_readlink(rt, g, dir, PATH, path, DATA, len, OUT))?;
         Ok(self.bytes(DATA, self.u32_at(OUT) as usize).to_vec())
     }
 

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
 use icwasi_cli::link::{
-    self, DEFAULT_ARENA, ExecAccess, LinkError, LinkOptions, Linked, ModeChoice,
+    self, DEFAULT_ARENA, ExecAccess, LinkError, LinkOptions, Linked, ModeChoice, Preopen,
 };
 use serde_json::json;
 
@@ -36,6 +36,13 @@ pub struct Args {
     /// Argument of the program; repeatable, the program's name first.
     #[arg(long = "arg", value_name = "ARG", allow_hyphen_values = true)]
     args: Vec<String>,
+    /// Directory that the program may use, instead of all; repeatable. `::ro`: nothing can be
+    /// changed through it. Created if it is missing.
+    #[arg(long = "dir", value_name = "DIR[::ro]", value_parser = parse_preopen)]
+    directories: Vec<Preopen>,
+    /// Put a file system of this size on the heap at /tmp; an upgrade empties it.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    tmp: Option<u64>,
     /// Most bytes that the file system may use, such as 500M or 2GiB.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     quota: Option<u64>,
@@ -113,6 +120,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         args: args.args,
         env: args.env,
         quota: args.quota,
+        preopens: args.directories,
+        tmp: args.tmp,
         candid,
         arena: args.arena.unwrap_or(DEFAULT_ARENA),
         exec_method: args.exec_method,
@@ -182,6 +191,20 @@ pub fn parse_env(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+fn parse_preopen(text: &str) -> Result<Preopen, String> {
+    let (path, read_only) = match text.split_once("::") {
+        None => (text, false),
+        Some((path, "ro")) => (path, true),
+        Some((_, other)) => return Err(format!("expected `::ro`, not `::{other}`")),
+    };
+    let path = path.to_owned();
+    let preopen = Preopen { path, read_only };
+    match preopen.components() {
+        Ok(_) => Ok(preopen),
+        Err(message) => Err(format!("{message}, such as /data")),
     }
 }
 

@@ -40,6 +40,7 @@ pub use error::LinkError;
 pub use exec::{DEFAULT_EXEC_METHOD, ExecAccess};
 pub use verify::Figures;
 
+pub use icwasi_types::Preopen;
 use library::Library;
 use parse::Module;
 use plan::{Plan, choose_mode};
@@ -94,6 +95,11 @@ pub struct LinkOptions {
     pub env: Vec<(String, String)>,
     /// Most bytes that the file system may use.
     pub quota: Option<u64>,
+    /// Directories that the program finds open; missing ones are created. None: `/`.
+    pub preopens: Vec<Preopen>,
+    /// Bytes of a file system on the heap at `/tmp`; `None`: there is none. Where only some
+    /// directories are given to the program, this is one of them.
+    pub tmp: Option<u64>,
     /// The canister's candid interface: where it is from, and its text. `None`: the one in the
     /// module's metadata, if any.
     pub candid: Option<(String, String)>,
@@ -102,7 +108,7 @@ pub struct LinkOptions {
     pub exec_method: Option<String>,
     /// Who may call it.
     pub exec_access: ExecAccess,
-    /// Bytes of the library's heap (*inject*).
+    /// Bytes of the library's heap (*inject*); those of `tmp` are added.
     pub arena: u64,
     /// Bytes kept free behind the guest's initial memory, for allocators that take growth for
     /// contiguous (*inject*).
@@ -114,6 +120,15 @@ pub struct LinkOptions {
 /// Default size of the library's heap.
 pub const DEFAULT_ARENA: u64 = 8 << 20;
 
+impl LinkOptions {
+    /// The library's heap, with room for the file system on it.
+    fn arena_with_tmp(&self) -> u64 {
+        let tmp = self.tmp.unwrap_or(0);
+        // The allocator needs some bytes for each piece of 64 KiB.
+        self.arena.saturating_add(tmp.saturating_add(tmp / 1_024))
+    }
+}
+
 impl Default for LinkOptions {
     fn default() -> Self {
         LinkOptions {
@@ -122,6 +137,8 @@ impl Default for LinkOptions {
             args: Vec::new(),
             env: Vec::new(),
             quota: None,
+            preopens: Vec::new(),
+            tmp: None,
             candid: None,
             exec_method: None,
             exec_access: ExecAccess::default(),

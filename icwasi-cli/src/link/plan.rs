@@ -110,7 +110,7 @@ impl<'a> Plan<'a> {
             super::exec::active_segments(guest)?;
         }
         let layout = library
-            .map(|library| Layout::new(guest, library, options.arena, options.headroom))
+            .map(|library| Layout::new(guest, library, options.arena_with_tmp(), options.headroom))
             .transpose()?;
         let exec = Exec::new(guest, options, library.is_some())?;
         let unwind = match (&exec, library, layout) {
