@@ -12,8 +12,9 @@
 //! ```
 //!
 //! Calling [`init`] somewhere is enough to link the crate: it does nothing that would not happen
-//! by itself. A program that keeps own data in stable memory must call [`init_with_memory`] in
-//! `init` *and* `post_upgrade`, before it touches files.
+//! by itself. A program that keeps own data in stable memory must call [`init_with_memory`] or
+//! [`init_with_memory_manager`] in `init` *and* `post_upgrade`, before it touches files. With
+//! [`mount_memory`] it can show such data as a file.
 
 #[cfg(feature = "admin")]
 pub mod admin;

@@ -304,7 +304,7 @@ impl Runtime {
     fn refuse(&self, error: MountError) -> ! {
         let message = format!(
             "icwasi: stable memory holds data that is not an icwasi file system: {error}; nothing was changed. \
-             If the program keeps own data in stable memory, give icwasi a part of it with icwasi::init_with_memory, \
+             If the program keeps own data in stable memory, give icwasi a part of it with icwasi::init_with_memory or icwasi::init_with_memory_manager, \
              or install it as a new canister"
         );
         self.env.trap(message.as_bytes())

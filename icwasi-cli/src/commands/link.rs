@@ -202,9 +202,10 @@ fn parse_preopen(text: &str) -> Result<Preopen, String> {
     };
     let path = path.to_owned();
     let preopen = Preopen { path, read_only };
-    match preopen.components() {
-        Ok(_) => Ok(preopen),
-        Err(message) => Err(format!("{message}, such as /data")),
+    let checked = preopen.components().map(drop);
+    match checked {
+        Ok(()) => Ok(preopen),
+        Err(message) => Err(message.to_owned()),
     }
 }
 
