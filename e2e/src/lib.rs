@@ -11,3 +11,4 @@ pub mod demo;
 pub mod hostile;
 pub mod network;
 pub mod sqlite_app;
+pub mod stage;
