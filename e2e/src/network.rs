@@ -1,4 +1,4 @@
-//! A replica in this process, identities, and deployment.
+//! A network, identities, and deployment.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use ic_agent::identity::BasicIdentity;
 use ic_ed25519::{PrivateKey, PrivateKeyFormat};
 use ic_utils::interfaces::ManagementCanister;
 use ic_utils::interfaces::management_canister::builders::CanisterInstallMode;
-use icwasi_replica::{Replica, ReplicaOptions};
 use tempfile::TempDir;
 
 use crate::cli::Icwasi;
+use crate::host::Host;
 use crate::sqlite_app::SqliteApp;
 
 /// Someone with a key.
@@ -92,10 +92,10 @@ pub async fn anonymous(url: &str) -> Result<Agent> {
     Ok(agent)
 }
 
-/// A replica with two people: the owner, who controls what is deployed, and a stranger.
+/// A network with two people: the owner, who controls what is deployed, and a stranger.
 pub struct Network {
-    /// The replica.
-    pub replica: Replica,
+    /// What it runs on.
+    pub replica: Host,
     /// Files of this test.
     pub directory: TempDir,
     /// Controls the canisters.
@@ -105,18 +105,20 @@ pub struct Network {
 }
 
 impl Network {
-    /// Starts one, on a free port of the loopback interface.
+    /// Starts one, on what [`Host::from_environment`] gives.
     ///
     /// # Errors
     /// If it does not start.
     pub async fn start() -> Result<Self> {
+        Self::on(Host::from_environment().await?).await
+    }
+
+    /// A network on `replica`.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn on(replica: Host) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let replica = Replica::start(ReplicaOptions {
-            // Compiling a canister takes seconds; tests share the result.
-            compile_cache: Some(xtask::guests::out_dir()?.join("compiled")),
-            ..ReplicaOptions::default()
-        })
-        .await?;
         let url = replica.url();
         let owner = Person::new(directory.path(), "owner", &url).await?;
         let stranger = Person::new(directory.path(), "stranger", &url).await?;
@@ -142,6 +144,7 @@ impl Network {
         let (id,) = management
             .create_canister()
             .as_provisional_create_with_amount(Some(100_000_000_000_000))
+            .with_effective_canister_id(self.replica.effective_canister())
             .call_and_wait()
             .await
             .context("create a canister")?;
@@ -165,6 +168,15 @@ impl Network {
     /// As of [`Network::deploy`].
     pub async fn upgrade(&self, id: Principal, module: &Path) -> Result<()> {
         self.install(id, module, CanisterInstallMode::Upgrade(None))
+            .await
+    }
+
+    /// Puts code into a canister, whatever it holds.
+    ///
+    /// # Errors
+    /// As of [`Network::deploy`].
+    pub async fn reinstall(&self, id: Principal, module: &Path) -> Result<()> {
+        self.install(id, module, CanisterInstallMode::Reinstall)
             .await
     }
 
@@ -205,11 +217,11 @@ impl Network {
         Ok(icwasi.with_network(&self.replica.url(), &person.pem))
     }
 
-    /// Stops the replica.
+    /// Stops what was started for it.
     ///
     /// # Errors
-    /// If a thread of it panicked.
+    /// As of [`Host::stop`].
     pub async fn stop(self) -> Result<()> {
-        self.replica.stop().await.context("stop the replica")
+        self.replica.stop().await
     }
 }

@@ -9,6 +9,7 @@ use candid::Principal;
 use e2e::admin::{arguments_of_all_methods, is_refusal};
 use e2e::canisters::{Mode, linked, sqlite, sqlite_second};
 use e2e::cities;
+use e2e::host::Host;
 use e2e::network::Network;
 use e2e::sqlite_app::City;
 use rusqlite::Connection;
@@ -348,7 +349,8 @@ async fn a_pushed_database_replaces_the_open_one() -> Result<()> {
 
 /// What a message leaves behind in the program's memory does not make later ones dearer.
 async fn steady(mode: Mode) -> Result<()> {
-    let network = Network::start().await?;
+    // Only the replica in this process tells what a message took.
+    let network = Network::on(Host::embedded().await?).await?;
     let id = network.deploy(&linked(sqlite(mode), &["--admin"])?).await?;
     let app = network.app(id);
     let cost = || {

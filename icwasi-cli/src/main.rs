@@ -69,7 +69,8 @@ fn main() -> ExitCode {
 fn start_log(verbose: u8) {
     use tracing_subscriber::EnvFilter;
     let default = match verbose {
-        0 => "warn,icwasi_replica=info",
+        // `canister`: what canisters print.
+        0 => "warn,icwasi_replica=info,canister=info",
         1 => "info",
         2 => "debug",
         _ => "trace",

@@ -181,17 +181,20 @@ fn logs_are_shown_and_followed_to_the_end() {
     let first: Value =
         serde_json::from_str(&lines.next().expect("a line").expect("UTF-8")).expect("JSON");
     assert!(first["line"].is_string(), "{first}");
-    // What is written while it watches.
-    let log = dir.join(".icwasi/replica/replica.log");
-    let mut file = std::fs::File::options()
-        .append(true)
-        .open(log)
-        .expect("there");
-    std::io::Write::write_all(&mut file, b"one more line\n").expect("write");
-    let seen = lines
-        .by_ref()
-        .any(|line| line.is_ok_and(|line| line.contains("one more line")));
-    assert!(seen, "a new line is shown");
+    // What a canister prints while it watches.
+    let module = r#"(module
+        (import "ic0" "debug_print" (func $print (param i32 i32)))
+        (memory 1)
+        (data (i32.const 0) "printed by a canister")
+        (func (export "canister_init") (call $print (i32.const 0) (i32.const 21))))"#;
+    std::fs::write(dir.join("app.wasm"), wat::parse_str(module).expect("valid")).expect("write");
+    let deployed = Command::new(env!("CARGO_BIN_EXE_icwasi"))
+        .args(["deploy", "app", "--wasm", "app.wasm", "--network", url])
+        .current_dir(dir)
+        .env("HOME", dir)
+        .output()
+        .expect("runs");
+    assert!(deployed.status.success(), "{deployed:?}");
     assert_eq!(run(dir, &["stop"]).0, Some(0));
     let end = Instant::now() + Duration::from_secs(20);
     while follower.try_wait().expect("it is a child").is_none() {
@@ -201,6 +204,8 @@ fn logs_are_shown_and_followed_to_the_end() {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    let seen = lines.any(|line| line.is_ok_and(|line| line.contains("printed by a canister")));
+    assert!(seen, "what the canister printed was shown");
     // A log can be read after the end.
     for lines in [0, 1] {
         let rest = output(dir, &["logs", "--lines", &lines.to_string()]);

@@ -29,7 +29,8 @@ pub fn test(filter: Option<&str>) -> Result<()> {
             .args(["test", "--locked", "--no-fail-fast", "--workspace"])
             .args(EXCEPT_GUESTS),
     );
-    checks.clients()?;
+    checks.counted(real_clients())?;
+    pocket_ic_checks(&mut checks)?;
     checks.run(
         "lints",
         cargo()
@@ -95,6 +96,38 @@ fn real_clients() -> Command {
     command
 }
 
+/// Runs the end-to-end tests on the PocketIC server that `POCKET_IC_BIN` names, and compares
+/// instruction counts.
+///
+/// # Errors
+/// If a test or count differs. Without the variable it is reported as not run.
+pub fn pocket_ic() -> Result<()> {
+    setup()?;
+    let mut checks = Checks::default();
+    pocket_ic_checks(&mut checks)?;
+    checks.finish()
+}
+
+fn pocket_ic_checks(checks: &mut Checks) -> Result<()> {
+    if std::env::var_os("POCKET_IC_BIN").is_none() {
+        checks.skip(
+            "end-to-end tests on PocketIC",
+            "POCKET_IC_BIN is not set: it names the program of a PocketIC server",
+        );
+        return Ok(());
+    }
+    checks.run(
+        "end-to-end tests on PocketIC",
+        cargo()
+            .args(["test", "--locked", "--no-fail-fast", "--package", "e2e"])
+            .args(["--test", "main_job", "--test", "bad_input"])
+            .env("ICWASI_E2E_NETWORK", "pocket-ic"),
+    );
+    let mut counts = real_clients();
+    counts.args(["--", "PocketIC"]);
+    checks.counted(counts)
+}
+
 /// The examples are for wasm32-wasip1 only.
 const EXCEPT_GUESTS: [&str; 4] = ["--exclude", "example-sqlite", "--exclude", "example-bench"];
 
@@ -117,9 +150,8 @@ impl Checks {
         self.lines.push(format!("{word:8} {name} ({seconds} s)"));
     }
 
-    /// Every client counts for itself, since each may be one that was not run.
-    fn clients(&mut self) -> Result<()> {
-        let mut command = real_clients();
+    /// Every line counts for itself, since each may be one that was not run.
+    fn counted(&mut self, mut command: Command) -> Result<()> {
         eprintln!("$ {}", display(&command));
         let output = command
             .stderr(Stdio::inherit())

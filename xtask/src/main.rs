@@ -25,7 +25,9 @@ enum Command {
     Demo,
     /// Run all tests, lints and other checks, or only the tests whose names contain FILTER.
     Test {
-        /// Part of a test's name; `clients` runs the real clients (ic-agent, @icp-sdk/core, icp).
+        /// Part of a test's name. `clients` runs the real clients (ic-agent, @icp-sdk/core, icp)
+        /// and a canister in Motoko; `pocket-ic` the end-to-end tests on the PocketIC server
+        /// that POCKET_IC_BIN names.
         filter: Option<String>,
     },
     /// Measure: files in instructions, the replica in time.
@@ -97,6 +99,7 @@ fn execute(command: Command) -> Result<()> {
             ]))
         }
         Command::Test { filter } if filter.as_deref() == Some("clients") => checks::clients(),
+        Command::Test { filter } if filter.as_deref() == Some("pocket-ic") => checks::pocket_ic(),
         Command::Test { filter } => checks::test(filter.as_deref()),
         Command::Ci => checks::test(None),
         Command::Bench {

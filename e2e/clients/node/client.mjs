@@ -31,6 +31,28 @@ const management = ({ IDL }) => {
     taken_at_timestamp: IDL.Nat64,
     total_size: IDL.Nat64,
   });
+  const snapshotFields = { canister_id: IDL.Principal, snapshot_id: IDL.Vec(IDL.Nat8) };
+  const ofSnapshot = IDL.Record(snapshotFields);
+  const global = IDL.Variant({
+    i32: IDL.Int32,
+    i64: IDL.Int64,
+    f32: IDL.Float32,
+    f64: IDL.Float64,
+    v128: IDL.Nat,
+  });
+  const metadata = {
+    wasm_module_size: IDL.Nat64,
+    globals: IDL.Vec(IDL.Opt(global)),
+    wasm_memory_size: IDL.Nat64,
+    stable_memory_size: IDL.Nat64,
+    certified_data: IDL.Vec(IDL.Nat8),
+  };
+  const slice = (fields) =>
+    IDL.Variant({
+      wasm_module: IDL.Record(fields),
+      wasm_memory: IDL.Record(fields),
+      stable_memory: IDL.Record(fields),
+    });
   return IDL.Service({
     provisional_create_canister_with_cycles: IDL.Func(
       [IDL.Record({ amount: IDL.Opt(IDL.Nat) })],
@@ -73,8 +95,26 @@ const management = ({ IDL }) => {
       [],
     ),
     list_canister_snapshots: IDL.Func([id], [IDL.Vec(snapshot)], []),
-    load_canister_snapshot: IDL.Func(
-      [IDL.Record({ canister_id: IDL.Principal, snapshot_id: IDL.Vec(IDL.Nat8) })],
+    load_canister_snapshot: IDL.Func([ofSnapshot], [], []),
+    read_canister_snapshot_metadata: IDL.Func([ofSnapshot], [IDL.Record(metadata)], []),
+    read_canister_snapshot_data: IDL.Func(
+      [IDL.Record({ ...snapshotFields, kind: slice({ offset: IDL.Nat64, size: IDL.Nat64 }) })],
+      [IDL.Record({ chunk: IDL.Vec(IDL.Nat8) })],
+      [],
+    ),
+    upload_canister_snapshot_metadata: IDL.Func(
+      [IDL.Record({ canister_id: IDL.Principal, ...metadata, globals: IDL.Vec(global) })],
+      [IDL.Record({ snapshot_id: IDL.Vec(IDL.Nat8) })],
+      [],
+    ),
+    upload_canister_snapshot_data: IDL.Func(
+      [
+        IDL.Record({
+          ...snapshotFields,
+          kind: slice({ offset: IDL.Nat64 }),
+          chunk: IDL.Vec(IDL.Nat8),
+        }),
+      ],
       [],
       [],
     ),
@@ -173,12 +213,48 @@ await step('errors reach the client', async () => {
   await assert.rejects(stranger.list_canister_snapshots({ canister_id: id }), /controller/i);
 });
 
-await step('take, list and load a snapshot', async () => {
+const taken = await step('take, list and load a snapshot', async () => {
   const taken = await ic.take_canister_snapshot({ canister_id: id, replace_snapshot: [] });
   const listed = await ic.list_canister_snapshots({ canister_id: id });
   assert.deepEqual(listed, [taken]);
   assert.equal(await app.inc(), 3n);
   await ic.load_canister_snapshot({ canister_id: id, snapshot_id: taken.id });
+  assert.equal(await app.get(), 2n);
+  return taken;
+});
+
+await step('download and upload the data of a snapshot', async () => {
+  const copy = await create();
+  const target = managementActor(agent, copy);
+  const source = { canister_id: id, snapshot_id: taken.id };
+  const metadata = await ic.read_canister_snapshot_metadata(source);
+  const { snapshot_id } = await target.upload_canister_snapshot_metadata({
+    ...metadata,
+    canister_id: copy,
+    globals: metadata.globals.flat(),
+  });
+  for (const [part, size] of [
+    ['wasm_module', metadata.wasm_module_size],
+    ['wasm_memory', metadata.wasm_memory_size],
+    ['stable_memory', metadata.stable_memory_size],
+  ]) {
+    if (size === 0n) continue;
+    const { chunk } = await ic.read_canister_snapshot_data({
+      ...source,
+      kind: { [part]: { offset: 0n, size } },
+    });
+    assert.equal(BigInt(chunk.length), size);
+    await target.upload_canister_snapshot_data({
+      canister_id: copy,
+      snapshot_id,
+      kind: { [part]: { offset: 0n } },
+      chunk,
+    });
+  }
+  await target.load_canister_snapshot({ canister_id: copy, snapshot_id });
+  const restored = Actor.createActor(counter, { agent, canisterId: copy });
+  assert.equal(await restored.get(), 2n);
+  assert.equal(await restored.inc(), 3n);
   assert.equal(await app.get(), 2n);
 });
 

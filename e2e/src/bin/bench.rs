@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Principal};
 use e2e::canisters::{Mode, bench, linked};
+use e2e::host::Host;
 use e2e::network::Network;
 use serde::Serialize;
 
@@ -365,7 +366,8 @@ fn report(rows: &[Row]) -> Result<String> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let json = std::env::args_os().nth(1).map(PathBuf::from);
-    let network = Network::start().await?;
+    // Only the replica in this process tells what a message took.
+    let network = Network::on(Host::embedded().await?).await?;
     let module = linked(bench(Mode::Inject), &["--admin"])?;
     let id = network.deploy(&module).await?;
     let mut bench = Bench {

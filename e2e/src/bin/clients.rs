@@ -1,20 +1,37 @@
-//! Runs the real clients against the replica and prints a line for each.
+//! Runs the real clients against the replica and prints a line for each, or for those whose names
+//! contain the first argument. Those that build canisters, or need a PocketIC server, have to be
+//! asked for.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use e2e::clients::{Outcome, agent, icp, node};
+use e2e::clients::{Outcome, agent, counts, icp, motoko, node};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let filter = std::env::args().nth(1);
     let mut report = Report { failed: false };
-    let start = Instant::now();
-    report.line("ic-agent 0.49", start, agent::run().await);
-    let start = Instant::now();
-    report.line("@icp-sdk/core 6.1.0", start, node::run().await);
-    let start = Instant::now();
-    report.line("icp 1.5.0", start, icp::run().await);
+    macro_rules! run {
+        ($name:literal, $run:expr) => {
+            if filter.as_deref().is_none_or(|part| $name.contains(part)) {
+                let start = Instant::now();
+                report.line($name, start, $run.await);
+            }
+        };
+    }
+    run!("ic-agent 0.49", agent::run());
+    run!("@icp-sdk/core 6.1.0", node::run());
+    run!("icp 1.5.0", icp::run());
+    run!("Motoko 4.10.0", motoko::run());
+    if filter.is_some() {
+        run!("icp 1.5.0 on this repository", icp::run_own());
+        run!(
+            "another process, instruction counts",
+            counts::other_process()
+        );
+        run!("PocketIC, instruction counts", counts::pocket_ic());
+    }
     if report.failed {
         ExitCode::FAILURE
     } else {

@@ -57,3 +57,21 @@ pub fn module() -> Result<Vec<u8>> {
     );
     wat::parse_str(&text).context("the counter canister's text")
 }
+
+/// `module` with a section that makes it too large for one message.
+pub fn large(module: &[u8]) -> Vec<u8> {
+    let filler: Vec<u8> = (0..2_500_000u32).map(|i| ((i * 31) >> 3) as u8).collect();
+    let mut module = module.to_vec();
+    module.push(0);
+    let name = b"filler";
+    let mut size = name.len() + 1 + filler.len();
+    while size > 127 {
+        module.push((size & 127) as u8 | 128);
+        size >>= 7;
+    }
+    module.push(size as u8);
+    module.push(name.len() as u8);
+    module.extend_from_slice(name);
+    module.extend_from_slice(&filler);
+    module
+}

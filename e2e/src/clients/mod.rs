@@ -1,10 +1,13 @@
-//! Real clients that drive the replica: ic-agent, `@icp-sdk/core` from Node, the `icp` tool.
+//! Real clients that drive the replica: ic-agent, `@icp-sdk/core` from Node, the `icp` tool. And
+//! a canister in Motoko.
 //!
 //! What a machine may lack is no failure, but it is no success either: see [`Outcome`].
 
 pub mod agent;
 pub mod counter;
+pub mod counts;
 pub mod icp;
+pub mod motoko;
 pub mod node;
 pub mod npm;
 
