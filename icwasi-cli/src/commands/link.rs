@@ -28,7 +28,8 @@ pub struct Args {
     /// Where to write the canister module. Replaced only if linking succeeds.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Add the candid endpoints `icwasi_*`, with which controllers operate the files.
+    /// Add the candid endpoints `icwasi_*`, with which controllers, and whom they grant roles,
+    /// operate the files.
     #[arg(long)]
     admin: bool,
     /// Environment variable of the program; repeatable, the last of equal names wins.
@@ -110,8 +111,12 @@ enum Mode {
 /// Who may run a command.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Access {
-    /// Controllers of the canister, never the anonymous identity.
+    /// Controllers of the canister and, with --admin, who was granted the role admin.
+    #[value(alias = "admin")]
     Controllers,
+    /// These, and who was granted the role writer; needs --admin.
+    #[value(alias = "writer")]
+    Writers,
     /// Everybody.
     Public,
 }
@@ -120,6 +125,7 @@ impl From<Access> for ExecAccess {
     fn from(access: Access) -> Self {
         match access {
             Access::Controllers => ExecAccess::Controllers,
+            Access::Writers => ExecAccess::Writers,
             Access::Public => ExecAccess::Public,
         }
     }
