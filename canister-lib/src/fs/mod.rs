@@ -51,6 +51,7 @@ pub struct Fs<M: Memory> {
     /// Where the last listing ended.
     listing: Option<list::Listing>,
     walked: path::Walked,
+    missed: dir::Missed,
     /// Next orphan of an earlier run to be reclaimed; 0: none.
     stale_orphan: u32,
 }
@@ -164,7 +165,13 @@ impl<M: Memory> Fs<M> {
             b"." => Ok(Some((node.ino, Kind::Directory))),
             b".." if node.inode.nlink == 0 => Ok(None),
             b".." => Ok(Some((node.inode.parent, Kind::Directory))),
-            _ => dir::find(&self.store, &node, name).map(|found| found.map(|f| (f.ino, f.kind))),
+            _ => dir::probe(&self.store, &node, name).map(|spot| match spot.found {
+                Some(found) => Some((found.ino, found.kind)),
+                None => {
+                    self.missed.keep(&node, name, spot);
+                    None
+                }
+            }),
         };
         self.nodes.put(node);
         Ok(found?.map(|(ino, kind)| (Ino(ino.into()), kind)))
@@ -221,6 +228,7 @@ impl<M: Memory> Fs<M> {
         self.change(ino, |store, node| {
             node.inode.atime = atime.unwrap_or(node.inode.atime);
             node.inode.mtime = mtime.unwrap_or(node.inode.mtime);
+            node.counted = 0;
             node.touch(store.now);
             Ok(())
         })

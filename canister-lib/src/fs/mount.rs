@@ -119,6 +119,7 @@ impl<M: Memory> Fs<M> {
             open: Default::default(),
             listing: None,
             walked: super::path::Walked::new(),
+            missed: Default::default(),
             stale_orphan: 0,
         }
     }
