@@ -14,4 +14,4 @@ pub use admin::{
     UploadRequest,
 };
 pub use error::AdminError;
-pub use link_config::{LINK_CONFIG_VERSION, LinkConfig};
+pub use link_config::{LINK_CONFIG_VERSION, LinkConfig, RESEED_SLOT};
