@@ -1,10 +1,12 @@
 //! Everything that must hold before a change is merged.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::guests::target_dir;
 use crate::process::{cargo, display, output, run};
 use crate::setup::setup;
 use crate::toolchain::WasiC;
@@ -25,7 +27,10 @@ pub fn test(filter: Option<&str>) -> Result<()> {
     checks.run("formatting", cargo().args(["fmt", "--all", "--check"]));
     checks.run(
         "tests",
+        // They run the program that is built beside them. Alone, it would be built a second time:
+        // the features of its dependencies depend on what else is built.
         cargo()
+            .env("ICWASI_BIN", built("icwasi"))
             .args(["test", "--locked", "--no-fail-fast", "--workspace"])
             .args(EXCEPT_GUESTS),
     );
@@ -95,6 +100,11 @@ fn real_clients() -> Command {
     command
 }
 
+/// A program that `cargo test --workspace` builds.
+fn built(name: &str) -> PathBuf {
+    target_dir().join("debug").join(name)
+}
+
 /// The examples are for wasm32-wasip1 only.
 const EXCEPT_GUESTS: [&str; 4] = ["--exclude", "example-sqlite", "--exclude", "example-bench"];
 
@@ -119,7 +129,9 @@ impl Checks {
 
     /// Every client counts for itself, since each may be one that was not run.
     fn clients(&mut self) -> Result<()> {
-        let mut command = real_clients();
+        // As the tests left it.
+        let mut command = Command::new(built("clients"));
+        command.env("ICWASI_BIN", built("icwasi"));
         eprintln!("$ {}", display(&command));
         let output = command
             .stderr(Stdio::inherit())
