@@ -7,6 +7,7 @@ use super::error::LinkError;
 use super::exec::ExecAccess;
 use super::parse::Module;
 use super::plan::{OutExport, Plan, Synth, Target};
+use super::reseed::may_call;
 
 /// What a written entry point does, in order.
 #[derive(Clone, Debug, Default)]
@@ -126,6 +127,9 @@ impl<'a> Plan<'a> {
         // A command is checked where its run ends.
         if self.exec.is_none() {
             all.extend(self.guard_check().map(Step::Call));
+        }
+        if may_call(name) {
+            all.extend(self.reseed.map(|reseed| Step::Call(reseed.ask)));
         }
         all.push(Step::Call(leave));
         let target = self.synth(Synth::Entry(Entry { steps: all }));

@@ -26,6 +26,7 @@ mod live;
 mod names;
 mod parse;
 mod plan;
+mod reseed;
 mod rewrite;
 mod run;
 mod synth;
@@ -123,6 +124,8 @@ pub struct LinkOptions {
     pub exec_method: Option<String>,
     /// Who may call it.
     pub exec_access: ExecAccess,
+    /// At the end of the first update, ask the management canister for random bytes.
+    pub reseed: bool,
     /// Bytes of the library's heap (*inject*); those of `tmp` are added.
     pub arena: u64,
     /// How the guest takes pages that `memory.grow` gives it (*inject*).
@@ -159,6 +162,7 @@ impl Default for LinkOptions {
             candid: None,
             exec_method: None,
             exec_access: ExecAccess::default(),
+            reseed: true,
             arena: DEFAULT_ARENA,
             growth: GrowthChoice::Auto,
             headroom: None,

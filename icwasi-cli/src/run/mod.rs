@@ -162,6 +162,8 @@ pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError
             arena: link::DEFAULT_ARENA + 4 * options.stdin.len() as u64,
             growth: options.growth,
             headroom: options.headroom,
+            // There is nobody to ask, and it would add to what the run costs.
+            reseed: false,
             ..LinkOptions::default()
         },
     )?;
