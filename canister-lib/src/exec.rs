@@ -74,6 +74,9 @@ extern "C" fn exit(code: u32) {
 /// The edge to the System API.
 #[cfg(all(feature = "module", target_arch = "wasm32", target_os = "unknown"))]
 mod on_chain {
+    use candid::Principal;
+    use icwasi_types::Role;
+
     use crate::env::Env as _;
     use crate::runtime;
 
@@ -82,21 +85,50 @@ mod on_chain {
         safe fn run_start();
     }
 
-    /// The anonymous principal.
-    const ANONYMOUS: [u8; 1] = [4];
-
-    fn is_controller() -> bool {
-        runtime::with(|rt| {
-            let caller = rt.env().caller();
-            caller != ANONYMOUS && rt.env().is_controller(&caller)
-        })
+    /// Who may run the program, as the linker says it.
+    mod access {
+        /// Everybody; 0 is controllers.
+        pub const PUBLIC: i32 = 1;
+        /// Controllers, and who was granted the role writer or admin.
+        pub const WRITERS: i32 = 2;
+        /// Controllers, and who was granted the role admin.
+        pub const ADMINS: i32 = 3;
     }
 
-    /// The method. `access`: 0 for controllers, 1 for everybody.
+    /// Why the caller may not run the program.
+    fn refusal(access: i32) -> Option<&'static [u8]> {
+        let (needed, refusal): (_, &[u8]) = match access {
+            access::PUBLIC => return None,
+            access::WRITERS => (
+                Some(Role::Writer),
+                b"only controllers of this canister and who has the role writer may run the program",
+            ),
+            access::ADMINS => (
+                Some(Role::Admin),
+                b"only controllers of this canister and who has the role admin may run the program",
+            ),
+            _ => (None, b"only controllers of this canister may run the program"),
+        };
+        let allowed = runtime::with(|rt| {
+            let caller = rt.env().caller();
+            if caller == Principal::anonymous().as_slice() {
+                return false;
+            }
+            let role = || {
+                rt.settings()
+                    .role(&Principal::try_from_slice(&caller).ok()?)
+            };
+            rt.env().is_controller(&caller)
+                || needed.is_some_and(|needed| role().is_some_and(|role| role >= needed))
+        });
+        (!allowed).then_some(refusal)
+    }
+
+    /// The method; `access` says for whom.
     #[unsafe(export_name = "icwasi.exec")]
     extern "C" fn exec(access: i32) {
-        if access == 0 && !is_controller() {
-            ::ic0::msg_reject(b"only controllers of this canister may run the program");
+        if let Some(refusal) = refusal(access) {
+            ::ic0::msg_reject(refusal);
             return;
         }
         let size = ::ic0::msg_arg_data_size();
@@ -116,10 +148,10 @@ mod on_chain {
         }
     }
 
-    /// In `inspect_message`, if only controllers may run the program.
+    /// In `inspect_message`, if not everybody may run the program.
     #[unsafe(export_name = "icwasi.exec_inspect")]
-    extern "C" fn inspect() {
-        if is_controller() {
+    extern "C" fn inspect(access: i32) {
+        if refusal(access).is_none() {
             ::ic0::accept_message();
         }
     }

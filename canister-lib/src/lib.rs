@@ -31,6 +31,7 @@ pub mod memory;
 #[cfg(all(feature = "module", target_arch = "wasm32", target_os = "unknown"))]
 mod module;
 pub mod runtime;
+pub mod settings;
 pub mod wasi;
 
 use core::ops::Range;

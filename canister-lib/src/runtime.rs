@@ -17,6 +17,7 @@ use icwasi_types::LinkConfig;
 use crate::config;
 use crate::env::{Env, Platform};
 use crate::fs::{FormatOptions, Fs, MountError, Nanos};
+use crate::settings::Settings;
 use crate::wasi::errno;
 use crate::wasi::fdtable::{Descriptor, File};
 use crate::wasi::mounts::Tmp;
@@ -74,6 +75,8 @@ pub struct Runtime {
     config: Option<LinkConfig>,
     memory: Option<AnyMemory>,
     fs: Option<Fs<AnyMemory>>,
+    /// Those of the file system, once it is mounted.
+    settings: Settings,
     /// The file system is mounted and knows this message's time.
     fs_current: bool,
     /// Between `start` and `started`: the guest initialises.
@@ -91,6 +94,7 @@ impl Runtime {
             config: None,
             memory: None,
             fs: None,
+            settings: Settings::new(),
             fs_current: false,
             starting: false,
             now: None,
@@ -169,6 +173,43 @@ impl Runtime {
         (self.fs.as_mut(), self.wasi.tmp.as_mut())
     }
 
+    /// What admins have set; nothing before the file system is mounted.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The file system and what admins have set. Whoever changes settings saves them, too.
+    ///
+    /// # Errors
+    /// As [`Self::fs`].
+    pub fn fs_and_settings(&mut self) -> Result<(&mut Fs<AnyMemory>, &mut Settings), MountError> {
+        self.fs()?;
+        let fs = self.fs.as_mut().ok_or(MountError::Corrupt("not mounted"))?;
+        Ok((fs, &mut self.settings))
+    }
+
+    /// Environment variables that admins have set, names and values by name.
+    ///
+    /// Constructors of a program may ask before the file system is mounted. It is not mounted for
+    /// them, since the program may still say where it is: if all of stable memory is one, its
+    /// settings are read, else there are none yet.
+    pub fn admin_env(&mut self) -> Vec<(String, String)> {
+        if self.fs.is_some() {
+            return self.settings.env().to_vec();
+        }
+        let memory = match &self.memory {
+            Some(memory) => memory.clone(),
+            None => AnyMemory::Whole(DefaultMemoryImpl::default()),
+        };
+        match Fs::mount(memory) {
+            Ok(mut fs) => {
+                fs.set_now(self.now());
+                Settings::load(&mut fs).env().to_vec()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
     /// Whether [`Self::fs`] has mounted the file system since the last install or upgrade.
     pub fn is_mounted(&self) -> bool {
         self.fs.is_some()
@@ -202,7 +243,14 @@ impl Runtime {
         };
         let mut fs = Fs::open(memory, &options, now)?;
         fs.set_now(now);
-        if fs.usage().quota_bytes != quota_bytes && fs.set_quota(quota_bytes).is_err() {
+        let settings = Settings::load(&mut fs);
+        if let Some(problem) = settings.problem() {
+            let line =
+                format!("icwasi: {problem}; nothing is taken as set, and no role as granted");
+            self.env.print(line.as_bytes());
+        }
+        let linked = !settings.quota_set && settings.problem().is_none();
+        if linked && fs.usage().quota_bytes != quota_bytes && fs.set_quota(quota_bytes).is_err() {
             self.env.print(
                 b"icwasi: the quota of the link configuration was not accepted; the old one stays",
             );
@@ -214,6 +262,7 @@ impl Runtime {
             }
         }
         self.fs = Some(fs);
+        self.settings = settings;
         Ok(())
     }
 

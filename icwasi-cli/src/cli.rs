@@ -109,6 +109,20 @@ pub enum Command {
     Mkdir(commands::mkdir::Args),
     /// Rename or move files within a canister.
     Mv(commands::mv::Args),
+    /// Show how much space the files of a canister use.
+    Df(commands::df::Args),
+    /// Check the file system of a canister.
+    Fsck(commands::fsck::Args),
+    /// Show or set the most bytes that the files of a canister may use.
+    Quota(commands::quota::Args),
+    /// Show or set environment variables of the program in a canister.
+    Env(commands::env::Args),
+    /// Who may use the files of a canister.
+    #[command(subcommand)]
+    Access(commands::access::Command),
+    /// Work on the files in a canister snapshot, without the canister.
+    #[command(subcommand)]
+    Image(commands::image::Command),
     /// Call a method of a canister with candid text.
     Call(commands::call::Args),
     /// Create a canister on a local network, if needed, and install code.

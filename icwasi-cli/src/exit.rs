@@ -12,7 +12,6 @@ pub enum ExitStatus {
     /// The command line can't mean anything.
     Usage,
     /// Damage, or a difference, was found. Nothing failed.
-    #[allow(dead_code, reason = "for the commands that look for them")]
     Found,
     /// Interrupted by the user.
     Interrupted,

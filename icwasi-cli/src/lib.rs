@@ -6,9 +6,11 @@
 //! - [`project`]: names of canisters in `dfx.json` and `icp.yaml` projects.
 //! - [`deploy`]: creating and installing canisters on a local network.
 //! - [`run`]: running a program in a canister that lives as long as the run.
+//! - [`image`]: file systems in files, without a canister.
 //! - [`local_replica`]: the background process of `icwasi replica`.
 
 pub mod deploy;
+pub mod image;
 pub mod link;
 pub mod local_replica;
 pub mod project;

@@ -1,7 +1,7 @@
 //! Records of `candid/icwasi.did`; the meaning of each field is documented there and repeated
 //! here in short.
 
-use candid::CandidType;
+use candid::{CandidType, Principal};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
@@ -102,6 +102,10 @@ pub struct Info {
     pub max_list: u32,
     /// Uploads that are open.
     pub open_uploads: u32,
+    /// Bytes that can still be used, under the quota and the platform's limit. Since 1.1.
+    pub free_bytes: Option<u64>,
+    /// Whether an admin has set the quota; otherwise it is the linker's. Since 1.1.
+    pub quota_set: Option<bool>,
 }
 
 /// Argument of `icwasi_upload_begin`.
@@ -146,4 +150,75 @@ pub struct Removed {
     pub removed: u64,
     /// Call again: the tree was too large for one message.
     pub more: bool,
+}
+
+/// A limit of what the file system may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, CandidType, Deserialize)]
+pub enum Quota {
+    /// What the link configuration says, also after upgrades.
+    Linked,
+    /// None, whatever the link configuration says.
+    Unlimited,
+    /// So many bytes, whatever the link configuration says.
+    Bytes(u64),
+}
+
+/// An environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, CandidType, Deserialize)]
+pub struct Variable {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}
+
+/// A change of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, CandidType, Deserialize)]
+pub struct VariableChange {
+    /// Name.
+    pub name: String,
+    /// New value; `None` removes the variable.
+    pub value: Option<String>,
+}
+
+/// What a principal may do; each role includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, CandidType, Deserialize)]
+pub enum Role {
+    /// Look at files.
+    Reader,
+    /// Change files.
+    Writer,
+    /// Change the settings and grant roles, as controllers may.
+    Admin,
+}
+
+/// A role that was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, CandidType, Deserialize)]
+pub struct Grant {
+    /// To whom.
+    pub grantee: Principal,
+    /// What.
+    pub role: Role,
+}
+
+/// Something that is wrong with the file system.
+#[derive(Clone, Debug, PartialEq, Eq, CandidType, Deserialize)]
+pub struct Finding {
+    /// Number of the invariant in `docs/FORMAT.md`.
+    pub invariant: u32,
+    /// Where: a block for invariant 1, an inode otherwise; 0 for the whole.
+    pub subject: u64,
+    /// What was found.
+    pub detail: String,
+}
+
+/// Reply of `icwasi_fsck`: one part of a check.
+#[derive(Clone, Debug, PartialEq, Eq, CandidType, Deserialize)]
+pub struct CheckedPart {
+    /// What is wrong, 1,000 findings at most.
+    pub findings: Vec<Finding>,
+    /// Which part to ask for next; `None` if this was the last.
+    pub next: Option<u32>,
+    /// How many parts there are now.
+    pub parts: u32,
 }

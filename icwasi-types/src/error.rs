@@ -7,7 +7,7 @@ use crate::{Range, UploadId};
 /// Why an admin method refused. The method changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, CandidType, Deserialize)]
 pub enum AdminError {
-    /// The caller is not a controller, or did not begin the upload.
+    /// The caller does not have the role that the method needs, or did not begin the upload.
     NotAuthorized,
     /// Nothing is at this path.
     NotFound(String),

@@ -10,8 +10,8 @@ mod link_config;
 pub mod methods;
 
 pub use admin::{
-    Entry, FileType, Info, ListPage, Range, ReadReply, Removed, Stat, Upload, UploadId,
-    UploadRequest,
+    CheckedPart, Entry, FileType, Finding, Grant, Info, ListPage, Quota, Range, ReadReply, Removed,
+    Role, Stat, Upload, UploadId, UploadRequest, Variable, VariableChange,
 };
 pub use error::AdminError;
 pub use link_config::{LINK_CONFIG_VERSION, LinkConfig, Preopen, TMP_PATH};

@@ -19,3 +19,18 @@ pub const MAX_UPLOADS: u32 = 256;
 
 /// An upload without a chunk for this long may be discarded, in nanoseconds.
 pub const UPLOAD_EXPIRY_NS: u64 = 24 * 3_600 * 1_000_000_000;
+
+/// Most environment variables that admins may set.
+pub const MAX_VARIABLES: usize = 100;
+
+/// Longest name of an environment variable that an admin sets, in bytes.
+pub const MAX_VARIABLE_NAME: usize = 256;
+
+/// Longest value of an environment variable that an admin sets, in bytes.
+pub const MAX_VARIABLE_VALUE: usize = 16 * 1024;
+
+/// Most bytes of all those names and values together.
+pub const MAX_VARIABLE_BYTES: usize = 64 * 1024;
+
+/// Most roles that may be granted.
+pub const MAX_GRANTS: usize = 1_000;

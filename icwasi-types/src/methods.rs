@@ -23,11 +23,26 @@ pub const REMOVE: &str = "icwasi_remove";
 /// `icwasi_rename`
 pub const RENAME: &str = "icwasi_rename";
 
+/// `icwasi_fsck`
+pub const FSCK: &str = "icwasi_fsck";
+/// `icwasi_quota_set`
+pub const QUOTA_SET: &str = "icwasi_quota_set";
+/// `icwasi_env_list`
+pub const ENV_LIST: &str = "icwasi_env_list";
+/// `icwasi_env_set`
+pub const ENV_SET: &str = "icwasi_env_set";
+/// `icwasi_access_list`
+pub const ACCESS_LIST: &str = "icwasi_access_list";
+/// `icwasi_access_grant`
+pub const ACCESS_GRANT: &str = "icwasi_access_grant";
+/// `icwasi_access_revoke`
+pub const ACCESS_REVOKE: &str = "icwasi_access_revoke";
+
 /// What every name of an admin method begins with.
 pub const PREFIX: &str = "icwasi_";
 
 /// All of them.
-pub const ALL: [&str; 11] = [
+pub const ALL: [&str; 18] = [
     INFO,
     STAT,
     LIST,
@@ -39,4 +54,11 @@ pub const ALL: [&str; 11] = [
     MKDIR,
     REMOVE,
     RENAME,
+    FSCK,
+    QUOTA_SET,
+    ENV_LIST,
+    ENV_SET,
+    ACCESS_LIST,
+    ACCESS_GRANT,
+    ACCESS_REVOKE,
 ];

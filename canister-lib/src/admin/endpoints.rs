@@ -8,14 +8,15 @@
 //! its asynchronous executor would be dead weight in every linked program.
 
 use candid::utils::{ArgumentDecoder, decode_args_with_config};
-use candid::{CandidType, DecoderConfig};
+use candid::{CandidType, DecoderConfig, Principal};
 use ic_stable_structures::Memory;
-use icwasi_types::{AdminError, UploadId, UploadRequest};
+use icwasi_types::{AdminError, Quota, Role, UploadId, UploadRequest, VariableChange};
 use serde_bytes::{ByteBuf, Bytes};
 
-use super::auth::{Caller, authorize};
-use super::{download, manage, remove, upload};
+use super::auth::{self, Caller, authorize};
+use super::{download, fsck, manage, remove, settings, upload};
 use crate::fs::{Fs, Nanos};
+use crate::settings::Settings;
 
 /// Who calls and when.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Call {
     pub caller: Caller,
     /// Time of the message, in nanoseconds since 1970.
     pub now: Nanos,
+    /// The quota of the link configuration.
+    pub linked_quota: Option<u64>,
 }
 
 /// A candid-encoded reply, in three pieces so that a large blob need not be copied.
@@ -98,7 +101,10 @@ encoded!(
     icwasi_types::Stat,
     icwasi_types::ListPage,
     icwasi_types::Upload,
-    icwasi_types::Removed
+    icwasi_types::Removed,
+    icwasi_types::CheckedPart,
+    Vec<icwasi_types::Variable>,
+    Vec<icwasi_types::Grant>
 );
 
 impl IntoReply for icwasi_types::ReadReply {
@@ -144,7 +150,7 @@ trait Access {
 
     fn with<R>(
         &mut self,
-        work: impl FnOnce(&mut Fs<Self::Memory>, &Call) -> Result<R, AdminError>,
+        work: impl FnOnce(&mut Fs<Self::Memory>, &mut Settings, &Call) -> Result<R, AdminError>,
     ) -> Result<R, AdminError>;
 }
 
@@ -152,7 +158,7 @@ trait Access {
 type Method<A> = fn(&mut A, &[u8]) -> Result<Reply, AdminError>;
 
 macro_rules! endpoints {
-    ($($kind:literal $name:ident ($($arg:ident: $type:ty),*) -> $ok:ty, |$fs:ident, $call:ident| $body:expr;)*) => {
+    ($($kind:literal $role:ident $name:ident ($($arg:ident: $type:ty),*) -> $ok:ty, |$fs:ident, $settings:ident, $call:ident| $body:expr;)*) => {
         mod methods {
             use super::*;
             $(pub(super) fn $name<A: Access>(
@@ -160,22 +166,24 @@ macro_rules! endpoints {
                 arg: &[u8],
             ) -> Result<Reply, AdminError> {
                 let ($($arg,)*): ($($type,)*) = decode(arg)?;
-                let reply: $ok = access.with(|$fs, $call| $body)?;
+                let reply: $ok = access.with(|$fs, $settings, $call| $body)?;
                 Ok(reply.into_reply())
             })*
         }
 
         #[cfg(target_family = "wasm")]
         mod exports {
+            use super::Role;
+
             $(#[unsafe(export_name = concat!("canister_", $kind, " ", stringify!($name)))]
             extern "C" fn $name() {
-                super::on_chain::serve(super::methods::$name);
+                super::on_chain::serve(Role::$role, super::methods::$name);
             })*
         }
 
-        fn method<A: Access>(name: &str) -> Option<Method<A>> {
+        fn method<A: Access>(name: &str) -> Option<(Role, Method<A>)> {
             match name {
-                $(stringify!($name) => Some(methods::$name),)*
+                $(stringify!($name) => Some((Role::$role, methods::$name)),)*
                 _ => None,
             }
         }
@@ -203,52 +211,72 @@ macro_rules! endpoints {
 }
 
 endpoints! {
-    "query" icwasi_info() -> icwasi_types::Info, |fs, _call| manage::info(fs);
-    "query" icwasi_stat(path: &str) -> icwasi_types::Stat, |fs, _call| manage::stat(fs, path);
-    "query" icwasi_list(path: &str, cursor: Option<u64>, limit: u32) -> icwasi_types::ListPage,
-        |fs, _call| manage::list(fs, path, cursor, limit);
-    "query" icwasi_read(path: &str, offset: u64, length: u64) -> icwasi_types::ReadReply,
-        |fs, _call| download::read(fs, path, offset, length);
-    "update" icwasi_upload_begin(request: UploadRequest) -> icwasi_types::Upload,
-        |fs, call| upload::begin(fs, &call.caller, call.now, &request);
-    "update" icwasi_upload_chunk(id: UploadId, offset: u64, data: &Bytes) -> (),
-        |fs, call| upload::chunk(fs, &call.caller, call.now, id, offset, data);
-    "update" icwasi_upload_commit(id: UploadId) -> icwasi_types::Stat,
-        |fs, call| upload::commit(fs, &call.caller, call.now, id);
-    "update" icwasi_upload_abort(id: UploadId) -> (), |fs, _call| upload::abort(fs, id);
-    "update" icwasi_mkdir(path: &str, parents: bool) -> (),
-        |fs, _call| manage::mkdir(fs, path, parents);
-    "update" icwasi_remove(path: &str, recursive: bool) -> icwasi_types::Removed,
-        |fs, _call| remove::remove(fs, path, recursive);
-    "update" icwasi_rename(source: &str, target: &str, overwrite: bool) -> (),
-        |fs, _call| manage::rename(fs, source, target, overwrite);
+    "query" Reader icwasi_info() -> icwasi_types::Info,
+        |fs, settings, _call| manage::info(fs, settings);
+    "query" Reader icwasi_stat(path: &str) -> icwasi_types::Stat,
+        |fs, _settings, _call| manage::stat(fs, path);
+    "query" Reader icwasi_list(path: &str, cursor: Option<u64>, limit: u32) -> icwasi_types::ListPage,
+        |fs, _settings, _call| manage::list(fs, path, cursor, limit);
+    "query" Reader icwasi_read(path: &str, offset: u64, length: u64) -> icwasi_types::ReadReply,
+        |fs, _settings, _call| download::read(fs, path, offset, length);
+    "update" Writer icwasi_upload_begin(request: UploadRequest) -> icwasi_types::Upload,
+        |fs, _settings, call| upload::begin(fs, &call.caller, call.now, &request);
+    "update" Writer icwasi_upload_chunk(id: UploadId, offset: u64, data: &Bytes) -> (),
+        |fs, _settings, call| upload::chunk(fs, &call.caller, call.now, id, offset, data);
+    "update" Writer icwasi_upload_commit(id: UploadId) -> icwasi_types::Stat,
+        |fs, _settings, call| upload::commit(fs, &call.caller, call.now, id);
+    "update" Writer icwasi_upload_abort(id: UploadId) -> (),
+        |fs, settings, call| match auth::role(&call.caller, settings) {
+            Some(Role::Admin) => upload::abort(fs, id),
+            _ => upload::abort_own(fs, &call.caller, id),
+        };
+    "update" Writer icwasi_mkdir(path: &str, parents: bool) -> (),
+        |fs, _settings, _call| manage::mkdir(fs, path, parents);
+    "update" Writer icwasi_remove(path: &str, recursive: bool) -> icwasi_types::Removed,
+        |fs, _settings, _call| remove::remove(fs, path, recursive);
+    "update" Writer icwasi_rename(source: &str, target: &str, overwrite: bool) -> (),
+        |fs, _settings, _call| manage::rename(fs, source, target, overwrite);
+    "query" Reader icwasi_fsck(part: u32) -> icwasi_types::CheckedPart,
+        |fs, _settings, _call| fsck::fsck(fs, part);
+    "update" Admin icwasi_quota_set(quota: Quota) -> (),
+        |fs, settings, call| settings::quota_set(fs, settings, quota, call.linked_quota);
+    "query" Admin icwasi_env_list() -> Vec<icwasi_types::Variable>,
+        |_fs, settings, _call| Ok(settings::env_list(settings));
+    "update" Admin icwasi_env_set(changes: Vec<VariableChange>) -> (),
+        |fs, settings, _call| settings::env_set(fs, settings, &changes);
+    "query" Admin icwasi_access_list() -> Vec<icwasi_types::Grant>,
+        |_fs, settings, _call| Ok(settings::access_list(settings));
+    "update" Admin icwasi_access_grant(grantee: Principal, role: Role) -> (),
+        |fs, settings, _call| settings::access_grant(fs, settings, grantee, role);
+    "update" Admin icwasi_access_revoke(grantee: Principal) -> (),
+        |fs, settings, _call| settings::access_revoke(fs, settings, grantee);
 }
 
 /// Calls the method `name` as the IC would: `None` if there is no such method.
 pub fn dispatch<M: Memory>(fs: &mut Fs<M>, call: &Call, name: &str, arg: &[u8]) -> Option<Reply> {
-    struct Local<'a, M: Memory>(&'a mut Fs<M>, &'a Call);
+    struct Local<'a, M: Memory>(&'a mut Fs<M>, &'a mut Settings, &'a Call);
 
     impl<M: Memory> Access for Local<'_, M> {
         type Memory = M;
 
         fn with<R>(
             &mut self,
-            work: impl FnOnce(&mut Fs<M>, &Call) -> Result<R, AdminError>,
+            work: impl FnOnce(&mut Fs<M>, &mut Settings, &Call) -> Result<R, AdminError>,
         ) -> Result<R, AdminError> {
-            work(self.0, self.1)
+            work(self.0, self.1, self.2)
         }
     }
 
-    let method = method::<Local<'_, M>>(name)?;
-    let result = authorize(&call.caller).and_then(|()| method(&mut Local(fs, call), arg));
+    let (role, method) = method::<Local<'_, M>>(name)?;
+    let mut settings = Settings::load(fs);
+    let result = authorize(&call.caller, &settings, role)
+        .and_then(|()| method(&mut Local(fs, &mut settings, call), arg));
     Some(result.unwrap_or_else(Reply::refuse))
 }
 
 /// The edge to the System API.
 #[cfg(target_family = "wasm")]
 mod on_chain {
-    use candid::Principal;
-
     use super::*;
     use crate::env::Env as _;
     use crate::runtime::{self, AnyMemory};
@@ -260,26 +288,27 @@ mod on_chain {
 
         fn with<R>(
             &mut self,
-            work: impl FnOnce(&mut Fs<AnyMemory>, &Call) -> Result<R, AdminError>,
+            work: impl FnOnce(&mut Fs<AnyMemory>, &mut Settings, &Call) -> Result<R, AdminError>,
         ) -> Result<R, AdminError> {
             runtime::with(|runtime| {
                 let call = Call {
                     caller: self.0.clone(),
                     now: runtime.now(),
+                    linked_quota: runtime.config().quota_bytes,
                 };
-                let fs = runtime.fs().map_err(|error| AdminError::Io {
+                let (fs, settings) = runtime.fs_and_settings().map_err(|error| AdminError::Io {
                     errno: 29,
                     message: format!("the file system cannot be mounted: {error}"),
                 })?;
-                work(fs, &call)
+                work(fs, settings, &call)
             })
         }
     }
 
     /// Answers the message that is being executed with `method`.
-    pub(super) fn serve(method: Method<OnChain>) {
+    pub(super) fn serve(role: Role, method: Method<OnChain>) {
         let caller = caller();
-        let result = authorize(&caller).and_then(|()| method(&mut OnChain(caller), &argument()));
+        let result = may(&caller, role).and_then(|()| method(&mut OnChain(caller), &argument()));
         let reply = result.unwrap_or_else(Reply::refuse);
         for piece in reply.pieces() {
             if !piece.is_empty() {
@@ -287,6 +316,12 @@ mod on_chain {
             }
         }
         ::ic0::msg_reply();
+    }
+
+    /// [`authorize`] with what was granted: it is at hand since the install or upgrade, which
+    /// mounted the file system.
+    fn may(caller: &Caller, role: Role) -> Result<(), AdminError> {
+        runtime::with(|runtime| authorize(caller, runtime.settings(), role))
     }
 
     fn caller() -> Caller {
@@ -326,12 +361,13 @@ mod on_chain {
             return 0;
         }
         ::ic0::msg_method_name_copy(&mut name[..size], 0);
-        let is_admin =
-            str::from_utf8(&name[..size]).is_ok_and(|name| method::<OnChain>(name).is_some());
-        if !is_admin {
+        let method = str::from_utf8(&name[..size])
+            .ok()
+            .and_then(method::<OnChain>);
+        let Some((role, _)) = method else {
             return 0;
-        }
-        if authorize(&caller()).is_ok() {
+        };
+        if may(&caller(), role).is_ok() {
             ::ic0::accept_message();
         }
         1

@@ -11,14 +11,15 @@ use super::error::{fs_error, invalid_path};
 use super::paths::AbsPath;
 use super::upload;
 use crate::fs::{self, FileType, Fs, Ino};
+use crate::settings::Settings;
 
 /// Version of the admin interface: major.
 pub const API_MAJOR: u16 = 1;
 /// Version of the admin interface: minor.
-pub const API_MINOR: u16 = 0;
+pub const API_MINOR: u16 = 1;
 
 /// Versions, limits and what is in use.
-pub fn info<M: Memory>(fs: &mut Fs<M>) -> Result<Info, AdminError> {
+pub fn info<M: Memory>(fs: &mut Fs<M>, settings: &Settings) -> Result<Info, AdminError> {
     let usage = fs.usage();
     Ok(Info {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -35,6 +36,8 @@ pub fn info<M: Memory>(fs: &mut Fs<M>) -> Result<Info, AdminError> {
         chunk_align: CHUNK_ALIGN as u32,
         max_list: MAX_LIST,
         open_uploads: upload::count(fs)?,
+        free_bytes: Some(usage.free_bytes),
+        quota_set: Some(settings.quota_set),
     })
 }
 

@@ -10,11 +10,13 @@ pub mod auth;
 pub mod download;
 mod endpoints;
 mod error;
+pub mod fsck;
 mod granules;
 pub mod manage;
 mod paths;
 pub mod remove;
 mod session;
+pub mod settings;
 pub mod upload;
 
 #[cfg(not(target_family = "wasm"))]

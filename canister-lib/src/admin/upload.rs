@@ -249,6 +249,8 @@ pub fn commit<M: Memory>(
 
 /// Ends the upload `id` and frees what was staged. Any controller may: an upload holds space.
 ///
+/// Admins may abort any upload, since uploads hold space; writers use [`abort_own`].
+///
 /// An abort that is repeated gets `UploadNotFound`, which a client takes for done; an abort after
 /// the commit `UploadFinished`.
 pub fn abort<M: Memory>(fs: &mut Fs<M>, id: UploadId) -> Result<(), AdminError> {
@@ -268,6 +270,16 @@ pub fn abort<M: Memory>(fs: &mut Fs<M>, id: UploadId) -> Result<(), AdminError> 
         Some(_) => Err(AdminError::UploadFinished(id)),
         None => Err(AdminError::UploadNotFound(id)),
     }
+}
+
+/// [`abort`] of an upload that `caller` began.
+pub fn abort_own<M: Memory>(
+    fs: &mut Fs<M>,
+    caller: &Caller,
+    id: UploadId,
+) -> Result<(), AdminError> {
+    open(fs, caller, id)?;
+    abort(fs, id)
 }
 
 /// How many uploads are open.

@@ -345,10 +345,8 @@ impl<M: Memory> Store<M> {
         self.dirty = true;
     }
 
-    /// Whether a block is marked as used, for `check`.
-    pub fn is_used(&mut self, block: u32) -> Result<bool, FsError> {
-        let words = &self.group(block / GROUP_BLOCKS)?.words;
-        let bit = block % GROUP_BLOCKS;
-        Ok(words[(bit / 64) as usize] >> (bit % 64) & 1 != 0)
+    /// The bitmap of a group, for `check`.
+    pub fn used_in(&mut self, group: u32) -> Result<[u64; WORDS], FsError> {
+        Ok(*self.group(group)?.words)
     }
 }

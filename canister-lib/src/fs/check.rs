@@ -1,6 +1,10 @@
 //! `fsck`: verifies the invariants of `docs/FORMAT.md`, and changes nothing.
+//!
+//! A check goes in parts. Each part reads all metadata, but keeps records of some inodes and some
+//! blocks only, and verifies those: so its heap is bounded, it needs nothing of the parts before
+//! it, and the file system may change between two of them.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ic_stable_structures::Memory;
 
@@ -9,150 +13,156 @@ use super::finding::{Finding, Invariant};
 use super::node::Node;
 use super::{Fs, check_name, dir, dirpage, extents};
 use crate::format::dirent::{COOKIE_BITS, PAGE_ENTRIES, entry_len, table_blocks};
-use crate::format::extent::MAX_LOGICAL;
-use crate::format::inode::{self, FLAG_ORPHAN, INODE_LEN, Kind, MapForm};
+use crate::format::inode::{self, FLAG_ORPHAN, INODE_LEN, Inode, Kind, MapForm};
 use crate::format::superblock::{ROOT_INO, SYSTEM_INO};
 use crate::format::{BLOCK, FIRST_FREE, GROUP_BLOCKS, get_u32};
 
-/// Findings beyond which a check goes on silently: a damaged image has one cause, many effects.
+/// Findings beyond which a part goes on silently: a damaged image has one cause, many effects.
 const MAX_FINDINGS: usize = 1000;
 
-#[derive(Default)]
+/// How much one part of a check keeps records of.
+#[derive(Copy, Clone, Debug)]
+pub struct PartSize {
+    /// Inodes: some 28 bytes of heap each.
+    pub inodes: u32,
+    /// Groups of 32,768 blocks: 4 KiB of heap each.
+    pub groups: u32,
+}
+
+impl PartSize {
+    /// About 1.5 MiB of heap.
+    pub const SMALL: Self = Self {
+        inodes: 1 << 15,
+        groups: 128,
+    };
+    /// About 60 MiB of heap, for the largest file systems.
+    pub const LARGE: Self = Self {
+        inodes: 1 << 20,
+        groups: 8192,
+    };
+}
+
+/// What directories say of an inode.
+#[derive(Clone, Default)]
 struct Names {
     count: u32,
     parent: u32,
     subdirs: u32,
 }
 
-/// How far a check is, and what it has seen. Heap: a bit a block and some 100 bytes an inode.
-#[derive(Default)]
-pub struct CheckState {
-    /// What was found so far; all of it once the check is done.
-    pub findings: Vec<Finding>,
-    phase: Phase,
-    /// Stores of the mount when the check began.
-    stores: u64,
-    /// One bit a block: has an owner.
-    owned: Vec<u64>,
-    names: BTreeMap<u32, Names>,
-    nodes: BTreeMap<u32, (Kind, u32, u32)>,
-    orphans: Vec<u32>,
-    free_slots: u64,
-    free_blocks: u32,
-    group_free: bool,
+/// What an inode says of itself.
+#[derive(Clone)]
+struct Seen {
+    kind: Kind,
+    nlink: u32,
+    parent: u32,
 }
 
-#[derive(Copy, Clone, Default)]
-enum Phase {
-    #[default]
-    Start,
-    /// From this inode on.
-    Inodes(u32),
-    /// What needs all inodes.
-    Names,
-    /// From this block on.
-    Bitmap(u32),
-    Done,
-}
+/// A set of inodes or blocks.
+struct Bits(Vec<u64>);
 
-/// What a step of a check came to.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub enum CheckProgress {
-    /// More steps are needed.
-    More,
-    /// All is checked.
-    Done,
-    /// The file system was changed since the last step: the state is reset, the check starts anew.
-    Changed,
-}
+impl Bits {
+    fn new(len: u32) -> Self {
+        Self(vec![0; (len as usize).div_ceil(64)])
+    }
 
-/// Blocks of the bitmap that cost as much as an inode.
-const BLOCKS_PER_UNIT: u32 = 32;
+    fn contains(&self, index: u32) -> bool {
+        self.0[index as usize / 64] >> (index % 64) & 1 != 0
+    }
+
+    /// Adds `index`; whether it was in before.
+    fn insert(&mut self, index: u32) -> bool {
+        let was = self.contains(index);
+        self.0[index as usize / 64] |= 1 << (index % 64);
+        was
+    }
+}
 
 struct Check<'a, M: Memory> {
     fs: &'a mut Fs<M>,
-    state: &'a mut CheckState,
+    findings: Vec<Finding>,
+    /// Also verifies what is there once: counters and lists.
+    first: bool,
+    inodes: Range<u32>,
+    blocks: Range<u32>,
+    /// Of `blocks`: those that have an owner.
+    owned: Bits,
+    /// Of each of `inodes`.
+    names: Vec<Names>,
+    seen: Vec<Option<Seen>>,
+    used_slots: u32,
+    free_slots: u32,
+    orphans: u32,
 }
 
 impl<M: Memory> Fs<M> {
     /// Verifies all invariants; an empty result is a sound file system. Changes nothing.
-    /// Cost: reads all metadata; heap as [`CheckState`].
+    /// Cost: reads all metadata; heap as [`PartSize::LARGE`].
     pub fn check(&mut self) -> Vec<Finding> {
-        let mut state = CheckState::default();
-        while self.check_step(&mut state, u32::MAX) != CheckProgress::Done {}
-        state.findings
+        let size = PartSize::LARGE;
+        let parts = 0..self.check_parts(size);
+        parts
+            .flat_map(|part| self.check_part(part, size))
+            .take(MAX_FINDINGS)
+            .collect()
     }
 
-    /// Goes on with a check that began with an empty `state`, on this mount. Changes nothing.
+    /// How many parts of `size` a check has now, at least 1. Creating files adds parts.
+    pub fn check_parts(&self, size: PartSize) -> u32 {
+        let sb = &self.store.sb;
+        let groups = sb.total_blocks.div_ceil(GROUP_BLOCKS);
+        let inodes = sb.inode_end.div_ceil(size.inodes.max(1));
+        inodes.max(groups.div_ceil(size.groups.max(1)))
+    }
+
+    /// One part of a check, from 0 on; the findings of all parts are those of [`Self::check`].
+    /// Changes nothing. A part that does not exist has no findings.
     ///
-    /// `budget` is about the number of inodes, directory pages, and 32 blocks of the bitmap, that
-    /// one step goes through; a step does at least one inode with all its pages or extents, and
-    /// compares all link counts in one go, on the heap.
-    pub fn check_step(&mut self, state: &mut CheckState, budget: u32) -> CheckProgress {
-        let stores = self.store.stores.get();
-        if !matches!(state.phase, Phase::Start) && state.stores != stores {
-            *state = CheckState::default();
-            return CheckProgress::Changed;
+    /// Cost: reads all inodes and directory pages, and the extents of all files in the parts that
+    /// look at blocks; heap as `size` says.
+    pub fn check_part(&mut self, part: u32, size: PartSize) -> Vec<Finding> {
+        let sb = &self.store.sb;
+        let span = |size: u64, end: u32| {
+            let start = (u64::from(part) * size).min(end.into());
+            start as u32..(start + size).min(end.into()) as u32
+        };
+        let inodes = span(size.inodes.max(1).into(), sb.inode_end);
+        let group = u64::from(GROUP_BLOCKS);
+        let blocks = span(u64::from(size.groups.max(1)) * group, sb.total_blocks);
+        if inodes.is_empty() && blocks.is_empty() {
+            return Vec::new();
         }
-        let mut left = budget.max(1);
-        while left > 0 {
-            let mut check = Check { fs: self, state };
-            left = left.saturating_sub(check.part(left));
-            if matches!(state.phase, Phase::Done) {
-                return CheckProgress::Done;
-            }
+        let mut check = Check {
+            fs: self,
+            findings: Vec::new(),
+            first: part == 0,
+            owned: Bits::new(blocks.end - blocks.start),
+            names: vec![Names::default(); inodes.len()],
+            seen: vec![None; inodes.len()],
+            inodes,
+            blocks,
+            used_slots: 0,
+            free_slots: 0,
+            orphans: 0,
+        };
+        check.fixed();
+        check.slots();
+        check.links();
+        check.tree();
+        check.bitmap();
+        if check.first {
+            check.orphans();
+            check.free_list();
+            check.counters();
         }
-        CheckProgress::More
+        check.findings
     }
 }
 
 impl<M: Memory> Check<'_, M> {
-    /// Does a part of the check, of about `left` units at most; returns how many it took.
-    fn part(&mut self, left: u32) -> u32 {
-        let total = self.fs.store.sb.total_blocks;
-        match self.state.phase {
-            Phase::Start => {
-                self.state.stores = self.fs.store.stores.get();
-                self.state.owned = vec![0; (total as usize).div_ceil(64)];
-                self.fixed();
-                self.state.phase = Phase::Inodes(1);
-                1
-            }
-            Phase::Inodes(ino) if ino < self.fs.store.sb.inode_end => {
-                self.state.phase = Phase::Inodes(ino + 1);
-                self.inode(ino).saturating_add(1)
-            }
-            Phase::Inodes(_) => {
-                self.state.phase = Phase::Names;
-                0
-            }
-            Phase::Names => {
-                self.links();
-                self.tree();
-                self.lists();
-                self.state.phase = Phase::Bitmap(0);
-                1
-            }
-            Phase::Bitmap(from) if from < total => {
-                let blocks = left.saturating_mul(BLOCKS_PER_UNIT).min(total - from);
-                self.state.phase = Phase::Bitmap(from + blocks);
-                self.bitmap(from, from + blocks);
-                blocks.div_ceil(BLOCKS_PER_UNIT)
-            }
-            Phase::Bitmap(_) => {
-                if self.state.free_blocks != self.fs.store.sb.free_blocks {
-                    self.find(Invariant::Counters, 0, "number of free blocks");
-                }
-                self.state.phase = Phase::Done;
-                0
-            }
-            Phase::Done => left,
-        }
-    }
-
     fn find(&mut self, invariant: Invariant, subject: u32, detail: &'static str) {
-        if self.state.findings.len() < MAX_FINDINGS {
-            self.state.findings.push(Finding {
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(Finding {
                 invariant,
                 subject: subject.into(),
                 detail,
@@ -169,17 +179,21 @@ impl<M: Memory> Check<'_, M> {
     }
 
     fn own(&mut self, start: u32, len: u32) {
-        for block in start..start.saturating_add(len) {
-            let Some(word) = self.state.owned.get_mut(block as usize / 64) else {
-                return self.find(Invariant::Blocks, block, "outside the memory");
-            };
-            let bit = 1 << (block % 64);
-            let twice = *word & bit != 0;
-            *word |= bit;
-            if twice {
+        let end = start.saturating_add(len);
+        if self.first && end > self.fs.store.sb.total_blocks {
+            self.find(Invariant::Blocks, start, "outside the memory");
+        }
+        for block in start.max(self.blocks.start)..end.min(self.blocks.end) {
+            if self.owned.insert(block - self.blocks.start) {
                 self.find(Invariant::Blocks, block, "has two owners");
             }
         }
+    }
+
+    /// The record of an inode, if this part keeps one.
+    fn index(&self, ino: u32) -> Option<usize> {
+        let within = self.inodes.contains(&ino);
+        within.then(|| (ino - self.inodes.start) as usize)
     }
 
     /// Superblock, bitmaps and inode table.
@@ -194,180 +208,195 @@ impl<M: Memory> Check<'_, M> {
         }
     }
 
-    /// Checks one inode; returns how many metadata blocks it had, of a directory.
-    fn inode(&mut self, ino: u32) -> u32 {
-        let inode = match self.fs.store.read_inode(ino) {
-            Ok(Some(inode)) => inode,
-            Ok(None) => {
-                self.state.free_slots += 1;
-                return 0;
+    fn slots(&mut self) {
+        for ino in 1..self.fs.store.sb.inode_end {
+            match self.fs.store.read_inode(ino) {
+                Ok(Some(inode)) => self.inode(ino, inode),
+                Ok(None) => self.free_slots += 1,
+                Err(error) if self.inodes.contains(&ino) => {
+                    self.fail(Invariant::Maps, ino, error);
+                }
+                Err(_) => {}
             }
-            Err(error) => {
-                self.fail(Invariant::Maps, ino, error);
-                return 0;
-            }
-        };
-        self.state
-            .nodes
-            .insert(ino, (inode.kind, inode.nlink, inode.parent));
-        if (inode.flags & FLAG_ORPHAN != 0) != (inode.nlink == 0) {
-            self.find(
-                Invariant::Orphans,
-                ino,
-                "orphan flag and link count disagree",
-            );
         }
-        if inode.nlink == 0 {
-            self.state.orphans.push(ino);
+    }
+
+    fn inode(&mut self, ino: u32, inode: Inode) {
+        self.used_slots += 1;
+        self.orphans += u32::from(inode.nlink == 0);
+        let index = self.index(ino);
+        if let Some(index) = index {
+            self.seen[index] = Some(Seen {
+                kind: inode.kind,
+                nlink: inode.nlink,
+                parent: inode.parent,
+            });
+            if (inode.flags & FLAG_ORPHAN != 0) != (inode.nlink == 0) {
+                let detail = "orphan flag and link count disagree";
+                self.find(Invariant::Orphans, ino, detail);
+            }
         }
         let mut node = Node::new(ino, inode);
         let result = match (node.inode.kind, node.inode.form) {
-            (Kind::Directory, _) => self.directory(&node),
+            (Kind::Directory, _) => self.directory(&node, index),
             (Kind::Symlink, MapForm::Target) => Ok(0),
+            _ if index.is_none() && self.blocks.is_empty() => return,
             _ => self.file(&mut node),
         };
         match result {
+            _ if index.is_none() => {}
             Ok(blocks) if blocks != node.inode.blocks => {
                 self.find(Invariant::Maps, ino, "count of blocks");
             }
             Ok(_) => {}
             Err(error) => self.fail(Invariant::Maps, ino, error),
         }
-        match (node.is_dir(), result) {
-            (true, Ok(blocks)) => blocks,
-            _ => node.leaves.len() as u32,
-        }
     }
 
     /// Owns a file's blocks; returns how many.
     fn file(&mut self, node: &mut Node) -> Result<u32, FsError> {
         extents::load(&self.fs.store, node)?;
-        let all = extents::collect(&self.fs.store, node, 0, MAX_LOGICAL)?;
-        let mut blocks = 0_u32;
-        for extent in all {
-            self.own(extent.physical, extent.len);
-            blocks = blocks.saturating_add(extent.len);
-        }
-        let leaves: Vec<u32> = node
-            .leaves
-            .iter()
-            .map(|leaf| leaf.block)
-            .filter(|&block| block != 0)
-            .collect();
-        for block in leaves {
-            self.own(block, 1);
-            blocks = blocks.saturating_add(1);
-        }
+        let mut blocks = node.index.1;
         if node.index.1 > 0 {
             self.own(node.index.0, node.index.1);
         }
-        Ok(blocks.saturating_add(node.index.1))
+        for leaf in 0..node.leaves.len() {
+            let block = node.leaves[leaf].block;
+            if block != 0 {
+                self.own(block, 1);
+                blocks = blocks.saturating_add(1);
+            }
+            extents::load_leaf(&self.fs.store, node, leaf)?;
+            // Not kept: a file may have more leaves than the heap holds.
+            for extent in node.leaves[leaf].extents.take().unwrap_or_default() {
+                self.own(extent.physical, extent.len);
+                blocks = blocks.saturating_add(extent.len);
+            }
+        }
+        Ok(blocks)
     }
 
-    /// Owns a directory's blocks and counts what its entries name; returns how many blocks.
-    fn directory(&mut self, node: &Node) -> Result<u32, FsError> {
+    /// Owns a directory's blocks and counts what its entries name; returns how many blocks. With
+    /// an `index`, verifies its entries.
+    fn directory(&mut self, node: &Node, index: Option<usize>) -> Result<u32, FsError> {
         let table = dir::table(&self.fs.store, node)?;
         if table.start != 0 {
             self.own(table.start, table_blocks(table.depth));
         }
         let pages = dir::pages(&self.fs.store, node)?;
-        let (mut count, mut last, mut share_sum) = (0_u32, 0, 0_u64);
+        pages.iter().for_each(|&page| self.own(page, 1));
+        if index.is_none() && self.inodes.is_empty() {
+            return Ok(0);
+        }
+        let mut entries = Entries::default();
         for &page in &pages {
-            self.own(page, 1);
             let loaded = dirpage::load(&self.fs.store, page, node.ino)?;
-            let header = loaded.header.clone();
-            let share = 1_u64 << (table.depth - header.depth);
-            for i in share_sum..share_sum + share {
-                if i >> table.depth != 0
-                    || dir::page_at(&self.fs.store, node, table, i as u32)? != page
-                {
-                    return Err(FsError::Corrupt("directory table and page depths disagree"));
-                }
-            }
-            share_sum += share;
-            let bits = COOKIE_BITS - u32::from(header.depth);
             for entry in loaded.entries()? {
-                count += 1;
-                let placed = entry.cookie >> bits == header.prefix >> bits
-                    && dir::belongs(&self.fs.store, entry.name, entry.cookie)
-                    && entry.cookie > last;
-                if !placed {
-                    self.find(Invariant::Entries, node.ino, "entry in the wrong place");
+                if let Some(target) = self.index(entry.ino) {
+                    self.names[target].count += 1;
+                    self.names[target].parent = node.ino;
                 }
-                last = entry.cookie;
-                if check_name(entry.name).is_err() || matches!(entry.name, b"." | b"..") {
-                    self.find(Invariant::Entries, node.ino, "name that no entry may have");
-                }
-                let found = dir::find(&self.fs.store, node, entry.name)?;
-                if found.is_none_or(|found| found.ino != entry.ino) {
-                    self.find(
-                        Invariant::Entries,
-                        node.ino,
-                        "entry that a look-up does not find",
-                    );
-                }
-                let names = self.state.names.entry(entry.ino).or_default();
-                names.count += 1;
-                names.parent = node.ino;
-                if entry.kind == Kind::Directory {
-                    self.state.names.entry(node.ino).or_default().subdirs += 1;
-                }
-                match self.fs.store.read_inode(entry.ino) {
-                    Ok(Some(inode)) if inode.kind == entry.kind => {}
-                    _ => self.find(Invariant::Links, entry.ino, "entry without such an inode"),
+                if let Some(index) = index {
+                    self.names[index].subdirs += u32::from(entry.kind == Kind::Directory);
                 }
             }
-            if loaded.entries()?.len() != usize::from(header.live) {
-                self.find(Invariant::Entries, node.ino, "count of entries on a page");
-            }
-            let live: usize = loaded
-                .entries()?
-                .iter()
-                .map(|entry| entry_len(entry.name.len()))
-                .sum();
-            if PAGE_ENTRIES + live + header.dead != header.used {
-                self.find(Invariant::Entries, node.ino, "count of bytes on a page");
+            if index.is_some() {
+                self.page(node, table, (page, &loaded), &mut entries)?;
             }
         }
-        if count != node.inode.count {
-            self.find(Invariant::Entries, node.ino, "count of entries");
-        }
-        if node.inode.size != u64::from(table.pages) * BLOCK {
-            self.find(Invariant::Entries, node.ino, "size of a directory");
-        }
-        if pages.len() as u32 != table.pages {
-            self.find(Invariant::Entries, node.ino, "count of pages");
+        if index.is_some() {
+            if entries.count != node.inode.count {
+                self.find(Invariant::Entries, node.ino, "count of entries");
+            }
+            if node.inode.size != u64::from(table.pages) * BLOCK {
+                self.find(Invariant::Entries, node.ino, "size of a directory");
+            }
+            if pages.len() as u32 != table.pages {
+                self.find(Invariant::Entries, node.ino, "count of pages");
+            }
         }
         Ok(pages.len() as u32 + table_blocks(table.depth))
     }
 
+    /// Verifies a page of a directory; `so_far` is what came before it.
+    fn page(
+        &mut self,
+        node: &Node,
+        table: dir::Table,
+        (page, loaded): (u32, &dirpage::Page),
+        so_far: &mut Entries,
+    ) -> Result<(), FsError> {
+        let header = &loaded.header;
+        let share = 1_u64 << (table.depth - header.depth);
+        for i in so_far.share..so_far.share + share {
+            if i >> table.depth != 0 || dir::page_at(&self.fs.store, node, table, i as u32)? != page
+            {
+                return Err(FsError::Corrupt("directory table and page depths disagree"));
+            }
+        }
+        so_far.share += share;
+        let bits = COOKIE_BITS - u32::from(header.depth);
+        let (mut on_page, mut bytes) = (0, 0);
+        for entry in loaded.entries()? {
+            on_page += 1;
+            bytes += entry_len(entry.name.len());
+            let placed = entry.cookie >> bits == header.prefix >> bits
+                && dir::belongs(&self.fs.store, entry.name, entry.cookie)
+                && entry.cookie > so_far.last;
+            if !placed {
+                self.find(Invariant::Entries, node.ino, "entry in the wrong place");
+            }
+            so_far.last = entry.cookie;
+            if check_name(entry.name).is_err() || matches!(entry.name, b"." | b"..") {
+                self.find(Invariant::Entries, node.ino, "name that no entry may have");
+            }
+            let found = dir::find(&self.fs.store, node, entry.name)?;
+            if found.is_none_or(|found| found.ino != entry.ino) {
+                let detail = "entry that a look-up does not find";
+                self.find(Invariant::Entries, node.ino, detail);
+            }
+            match self.fs.store.read_inode(entry.ino) {
+                Ok(Some(inode)) if inode.kind == entry.kind => {}
+                _ => self.find(Invariant::Links, entry.ino, "entry without such an inode"),
+            }
+        }
+        so_far.count += on_page;
+        if on_page != u32::from(header.live) {
+            self.find(Invariant::Entries, node.ino, "count of entries on a page");
+        }
+        if PAGE_ENTRIES + bytes + header.dead != header.used {
+            self.find(Invariant::Entries, node.ino, "count of bytes on a page");
+        }
+        Ok(())
+    }
+
     fn links(&mut self) {
-        for (ino, (kind, nlink, parent)) in std::mem::take(&mut self.state.nodes) {
-            self.state.nodes.insert(ino, (kind, nlink, parent));
-            let names = self.state.names.get(&ino);
-            let (count, named_in, subdirs) = names.map_or((0, 0, 0), |names| {
-                (names.count, names.parent, names.subdirs)
-            });
+        for ino in self.inodes.clone() {
+            let index = (ino - self.inodes.start) as usize;
+            let Some(Seen {
+                kind,
+                nlink,
+                parent,
+            }) = self.seen[index]
+            else {
+                continue;
+            };
+            let names = self.names[index].clone();
             let is_root = ino == ROOT_INO || ino == SYSTEM_INO;
             if kind != Kind::Directory {
-                if nlink != count {
+                if nlink != names.count {
                     self.find(Invariant::Links, ino, "link count");
                 }
                 continue;
             }
-            if nlink
-                != if count == 0 && !is_root {
-                    0
-                } else {
-                    2 + subdirs
-                }
-            {
+            let removed = names.count == 0 && !is_root;
+            if nlink != if removed { 0 } else { 2 + names.subdirs } {
                 self.find(Invariant::Links, ino, "link count of a directory");
             }
-            if count != u32::from(!is_root && nlink != 0) {
+            if names.count != u32::from(!is_root && nlink != 0) {
                 self.find(Invariant::Tree, ino, "directory with none or several names");
             }
-            let expected = if is_root { ino } else { named_in };
+            let expected = if is_root { ino } else { names.parent };
             if nlink != 0 && parent != expected {
                 self.find(Invariant::Tree, ino, "parent of a directory");
             }
@@ -376,44 +405,61 @@ impl<M: Memory> Check<'_, M> {
 
     /// Every directory leads up to a root.
     fn tree(&mut self) {
-        let mut sound: BTreeMap<u32, ()> = [(ROOT_INO, ()), (SYSTEM_INO, ())].into();
-        let dirs: Vec<u32> = self
-            .state
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.0 == Kind::Directory && node.1 != 0)
-            .map(|(&ino, _)| ino)
-            .collect();
-        for ino in dirs {
-            let (mut at, mut path) = (ino, Vec::new());
-            while !sound.contains_key(&at) {
-                path.push(at);
-                let next = self.state.nodes.get(&at).map_or(0, |node| node.2);
-                if next == 0 || path.len() > self.state.nodes.len() {
-                    break;
-                }
-                at = next;
+        let end = self.fs.store.sb.inode_end;
+        let (mut sound, mut loose) = (Bits::new(end), Bits::new(end));
+        sound.insert(ROOT_INO);
+        sound.insert(SYSTEM_INO);
+        for ino in self.inodes.clone() {
+            let seen = &self.seen[(ino - self.inodes.start) as usize];
+            let is_directory = |seen: &Seen| seen.kind == Kind::Directory && seen.nlink != 0;
+            if !seen.as_ref().is_some_and(is_directory) {
+                continue;
             }
-            if sound.contains_key(&at) {
-                sound.extend(path.into_iter().map(|ino| (ino, ())));
-            } else {
-                self.find(Invariant::Tree, ino, "directory that hangs from no root");
+            // Up to what is known, to the end, or around: a mark that is moved on in ever longer
+            // laps is met again.
+            let (mut at, mut mark, mut lap, mut steps) = (ino, 0, 1_u32, 0_u32);
+            while at != 0 && at != mark && !sound.contains(at) && !loose.contains(at) {
+                if steps == lap {
+                    (mark, lap, steps) = (at, lap.saturating_mul(2), 0);
+                }
+                steps += 1;
+                at = self.parent(at);
+            }
+            let hangs = at != 0 && sound.contains(at);
+            let walked = if hangs { &mut sound } else { &mut loose };
+            at = ino;
+            while at != 0 && !walked.insert(at) {
+                at = self.parent(at);
+            }
+            if !hangs {
+                let detail = "directory that hangs from no root";
+                self.find(Invariant::Tree, ino, detail);
             }
         }
     }
 
-    /// The lists of orphans and of free inodes.
-    fn lists(&mut self) {
-        let (mut at, mut previous) = (self.fs.store.sb.orphans, 0);
-        let mut listed = Vec::new();
+    /// The directory above a directory; 0 if there is none.
+    fn parent(&self, ino: u32) -> u32 {
+        match self.fs.store.read_inode(ino) {
+            Ok(Some(inode))
+                if inode.kind == Kind::Directory
+                    && inode.nlink != 0
+                    && inode.parent < self.fs.store.sb.inode_end =>
+            {
+                inode.parent
+            }
+            _ => 0,
+        }
+    }
+
+    fn orphans(&mut self) {
+        let (mut at, mut previous, mut listed) = (self.fs.store.sb.orphans, 0, 0);
         while at != 0 {
             match self.fs.store.read_inode(at) {
                 Ok(Some(inode))
-                    if inode.nlink == 0
-                        && inode.parent == previous
-                        && listed.len() <= self.state.orphans.len() =>
+                    if inode.nlink == 0 && inode.parent == previous && listed <= self.orphans =>
                 {
-                    listed.push(at);
+                    listed += 1;
                     (previous, at) = (at, inode.next);
                 }
                 _ => {
@@ -422,13 +468,14 @@ impl<M: Memory> Check<'_, M> {
                 }
             }
         }
-        listed.sort_unstable();
-        if listed != self.state.orphans {
+        if listed != self.orphans {
             self.find(Invariant::Orphans, 0, "an orphan is not in the list");
         }
+    }
 
+    fn free_list(&mut self) {
         let (mut at, mut seen) = (self.fs.store.sb.free_inode, 0);
-        while at != 0 && seen <= self.state.free_slots && at < self.fs.store.sb.inode_end {
+        while at != 0 && seen <= self.free_slots && at < self.fs.store.sb.inode_end {
             let mut b = [0; INODE_LEN];
             let read = self.fs.store.read(self.fs.store.slot_address(at), &mut b);
             if read.is_err() || b[inode::KIND] != 0 {
@@ -437,41 +484,83 @@ impl<M: Memory> Check<'_, M> {
             seen += 1;
             at = get_u32(&b, inode::NEXT);
         }
-        if seen != self.state.free_slots || at != 0 {
+        if seen != self.free_slots || at != 0 {
             self.find(Invariant::FreeInodes, at, "list of free inodes");
-        }
-        if self.state.nodes.len() as u64 != u64::from(self.fs.store.sb.inodes) {
-            self.find(Invariant::Counters, 0, "number of inodes");
         }
     }
 
-    fn bitmap(&mut self, from: u32, to: u32) {
+    fn counters(&mut self) {
+        if self.used_slots != self.fs.store.sb.inodes {
+            self.find(Invariant::Counters, 0, "number of inodes");
+        }
         let total = self.fs.store.sb.total_blocks;
-        for block in from..to {
-            let owned = self.state.owned[block as usize / 64] >> (block % 64) & 1 != 0;
-            match self.fs.store.is_used(block) {
-                Ok(used) => {
-                    self.state.free_blocks += u32::from(!used);
-                    self.state.group_free |= !used;
-                    match (used, owned) {
-                        (true, false) => self.find(Invariant::Blocks, block, "used by nothing"),
-                        (false, true) => self.find(Invariant::Blocks, block, "in use, but free"),
-                        _ => {}
-                    }
+        let mut free = 0;
+        for start in (0..total).step_by(GROUP_BLOCKS as usize) {
+            // A group that cannot be read is found with its blocks.
+            let Ok(words) = self.fs.store.used_in(start / GROUP_BLOCKS) else {
+                return;
+            };
+            let valid = masks(total - start).zip(words.iter());
+            free += valid
+                .map(|(mask, word)| (mask & !word).count_ones())
+                .sum::<u32>();
+        }
+        if free != self.fs.store.sb.free_blocks {
+            self.find(Invariant::Counters, 0, "number of free blocks");
+        }
+    }
+
+    fn bitmap(&mut self) {
+        for start in self.blocks.clone().step_by(GROUP_BLOCKS as usize) {
+            let group = start / GROUP_BLOCKS;
+            let words = match self.fs.store.used_in(group) {
+                Ok(words) => words,
+                Err(error) => {
+                    self.fail(Invariant::Blocks, start, error);
+                    continue;
                 }
-                Err(error) => return self.fail(Invariant::Blocks, block, error),
+            };
+            let first = (start - self.blocks.start) as usize / 64;
+            let end = self.blocks.end.min(start + GROUP_BLOCKS);
+            let mut free = false;
+            for (i, mask) in masks(end - start).enumerate() {
+                let (used, owned) = (words[i] & mask, self.owned.0[first + i]);
+                free |= used != mask;
+                let mut differ = used ^ owned;
+                while differ != 0 {
+                    let bit = differ.trailing_zeros();
+                    differ &= differ - 1;
+                    let detail = if used >> bit & 1 != 0 {
+                        "used by nothing"
+                    } else {
+                        "in use, but free"
+                    };
+                    self.find(Invariant::Blocks, start + 64 * i as u32 + bit, detail);
+                }
             }
-            if block + 1 == total || (block + 1).is_multiple_of(GROUP_BLOCKS) {
-                let full = self.fs.store.group_is_full(block / GROUP_BLOCKS);
-                if self.state.group_free && full != Ok(false) {
-                    self.find(
-                        Invariant::Blocks,
-                        block,
-                        "free blocks in a group marked full",
-                    );
-                }
-                self.state.group_free = false;
+            if free && self.fs.store.group_is_full(group) != Ok(false) {
+                let detail = "free blocks in a group marked full";
+                self.find(Invariant::Blocks, end - 1, detail);
             }
         }
     }
+}
+
+/// Of the words of a group, the bits that are among its first `blocks`.
+fn masks(blocks: u32) -> impl Iterator<Item = u64> {
+    let blocks = blocks.min(GROUP_BLOCKS);
+    (0..blocks.div_ceil(64)).map(move |word| match blocks - word * 64 {
+        64.. => u64::MAX,
+        rest => (1 << rest) - 1,
+    })
+}
+
+/// What was seen of a directory so far.
+#[derive(Default)]
+struct Entries {
+    count: u32,
+    /// Cookie of the last entry.
+    last: u64,
+    /// Entries of the table.
+    share: u64,
 }

@@ -104,7 +104,7 @@ fn decode_index(bytes: &[u8], count: usize, total: u32) -> Result<Vec<Leaf>, FsE
 }
 
 /// Loads leaf `at` of `node`.
-fn load_leaf<'a, M: Memory>(
+pub fn load_leaf<'a, M: Memory>(
     store: &Store<M>,
     node: &'a mut Node,
     at: usize,

@@ -29,7 +29,7 @@ use std::ops::ControlFlow;
 
 use ic_stable_structures::Memory;
 
-pub use check::{CheckProgress, CheckState};
+pub use check::PartSize;
 pub use error::{FsError, MountError};
 pub use finding::{Finding, Invariant};
 pub use path::Resolved;

@@ -1,7 +1,5 @@
 //! Stable memory with the superblock and the bitmap at hand: what everything else stands on.
 
-use std::cell::Cell;
-
 use ic_stable_structures::Memory;
 
 use super::alloc::Bitmap;
@@ -24,8 +22,6 @@ pub struct Store<M> {
     pub read_only: bool,
     /// The memory refused to grow at this size.
     pub grow_refused: bool,
-    /// Stores of this mount, for whoever must know whether anything changed.
-    pub stores: Cell<u64>,
 }
 
 impl<M: Memory> Store<M> {
@@ -41,7 +37,6 @@ impl<M: Memory> Store<M> {
             message: 1,
             read_only,
             grow_refused: false,
-            stores: Cell::new(0),
         }
     }
 
@@ -57,7 +52,6 @@ impl<M: Memory> Store<M> {
     /// the memory. Panics otherwise, to roll the message back.
     #[inline]
     pub fn put(&self, at: u64, data: &[u8]) {
-        self.stores.set(self.stores.get().wrapping_add(1));
         self.space
             .write(at, data)
             .expect("addresses of stores are validated before the first one");

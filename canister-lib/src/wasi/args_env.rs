@@ -1,8 +1,8 @@
 //! `args_*` and `environ_*`.
 //!
-//! Arguments come from the link configuration. So do environment variables; those of the
-//! canister's settings are added, and replace equal names. A run of a command has its own
-//! arguments, and adds variables that win over both.
+//! Arguments come from the link configuration, or from the run of a command. Environment variables
+//! come from the link configuration, from admins, from the canister's settings and from the run;
+//! of equal names, the later in this order wins.
 
 use super::errno::{Errno, Result};
 use super::guest::Guest;
@@ -60,22 +60,18 @@ pub fn environ_get(rt: &mut Runtime, g: &mut Guest<'_>, environ: u32, buf: u32) 
 }
 
 fn collect(rt: &mut Runtime) -> Vec<Vec<u8>> {
-    let settings = rt.env().environment();
-    let mut variables = Vec::new();
-    for (name, value) in &rt.config().env {
-        if !settings.iter().any(|(other, _)| other == name.as_bytes()) {
-            variables.push([name.as_bytes(), b"=", value.as_bytes()].concat());
-        }
-    }
-    for (name, value) in settings {
-        variables.push([&name[..], b"=", &value].concat());
-    }
-    if let Some(run) = &rt.wasi.run {
-        for (name, value) in &run.env {
-            let prefix = [name.as_bytes(), b"="].concat();
-            variables.retain(|variable| !variable.starts_with(&prefix));
-            variables.push([&prefix[..], value.as_bytes()].concat());
-        }
+    let bytes = |(name, value): &(String, String)| (name.clone().into(), value.clone().into());
+    let mut layers: Vec<Vec<(Vec<u8>, Vec<u8>)>> = vec![
+        rt.config().env.iter().map(bytes).collect(),
+        rt.admin_env().iter().map(bytes).collect(),
+        rt.env().environment(),
+    ];
+    layers.extend((rt.wasi.run.iter()).map(|run| run.env.iter().map(bytes).collect()));
+    let mut variables: Vec<Vec<u8>> = Vec::new();
+    for (name, value) in layers.into_iter().flatten() {
+        let prefix = [&name[..], b"="].concat();
+        variables.retain(|variable| !variable.starts_with(&prefix));
+        variables.push([prefix, value].concat());
     }
     variables
 }

@@ -27,7 +27,8 @@ pub struct Args {
     /// Where to write the canister module. Replaced only if linking succeeds.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Add the candid endpoints `icwasi_*`, with which controllers operate the files.
+    /// Add the candid endpoints `icwasi_*`, with which controllers, and whom they grant roles,
+    /// operate the files.
     #[arg(long)]
     admin: bool,
     /// Environment variable of the program; repeatable, the last of equal names wins.
@@ -89,8 +90,12 @@ enum Mode {
 /// Who may run a command.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Access {
-    /// Controllers of the canister, never the anonymous identity.
+    /// Controllers of the canister and, with --admin, who was granted the role admin.
+    #[value(alias = "admin")]
     Controllers,
+    /// These, and who was granted the role writer; needs --admin.
+    #[value(alias = "writer")]
+    Writers,
     /// Everybody.
     Public,
 }
@@ -99,6 +104,7 @@ impl From<Access> for ExecAccess {
     fn from(access: Access) -> Self {
         match access {
             Access::Controllers => ExecAccess::Controllers,
+            Access::Writers => ExecAccess::Writers,
             Access::Public => ExecAccess::Public,
         }
     }

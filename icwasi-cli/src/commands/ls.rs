@@ -1,5 +1,6 @@
 //! `icwasi ls`
 
+use icwasi_cli::remote::path::RemotePath;
 use icwasi_cli::remote::{AdminApi, CanisterPath};
 use icwasi_cli::transfer;
 use icwasi_types::{Entry, FileType, Stat};
@@ -15,6 +16,13 @@ pub struct Args {
     /// What to list, such as `app:/data`; `app:` is the root.
     #[arg(value_name = "CANISTER:PATH")]
     path: CanisterPath,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// How entries are shown.
+#[derive(clap::Args, Clone, Copy)]
+pub struct Format {
     /// Kind, links, size, time of modification (UTC) and name.
     #[arg(short)]
     long: bool,
@@ -28,16 +36,27 @@ pub struct Args {
 
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let api = context.admin(&args.path.canister).await?;
-    let path = args.path.path.as_str();
+    list(&api, &args.path.path, args.format, context).await
+}
+
+/// Lists what is at `path`.
+pub async fn list<A: AdminApi>(
+    api: &A,
+    path: &RemotePath,
+    format: Format,
+    context: &Context,
+) -> anyhow::Result<ExitStatus> {
+    let wants_directory = path.wants_directory();
+    let path = path.as_str();
     let stat = api.stat(path).await?;
     // A link is followed if that is a directory and the path asks for one.
     let directory = match stat.file_type {
         FileType::Directory => true,
         FileType::Regular => false,
-        FileType::Symlink => args.path.path.wants_directory(),
+        FileType::Symlink => wants_directory,
     };
     let entries = if directory {
-        transfer::list_all(&api, path).await?
+        transfer::list_all(api, path).await?
     } else {
         vec![Entry {
             name: path.to_owned(),
@@ -45,7 +64,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         }]
     };
     let show = |bytes| {
-        if args.human {
+        if format.human {
             size(bytes)
         } else {
             bytes.to_string()
@@ -56,7 +75,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let (links, sizes) = (widths(&|s| s.links.to_string()), widths(&|s| show(s.size)));
     for Entry { name, stat } in &entries {
         let name = safe(name);
-        if args.long {
+        if format.long {
             let kind = letter(stat.file_type);
             let modified = time(stat.modified);
             let text = format!(

@@ -1,9 +1,14 @@
 //! A file per command: from arguments to a call of the library, from its result to output.
 
+pub mod access;
 pub mod call;
 pub mod cat;
 pub mod check;
 pub mod deploy;
+pub mod df;
+pub mod env;
+pub mod fsck;
+pub mod image;
 pub mod launcher;
 pub mod link;
 pub mod ls;
@@ -12,6 +17,7 @@ pub mod mkdir;
 pub mod mv;
 pub mod pull;
 pub mod push;
+pub mod quota;
 pub mod replica;
 pub mod rm;
 pub mod run;
@@ -84,6 +90,12 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitSta
         Command::Rm(args) => rm::run(args, context).await,
         Command::Mkdir(args) => mkdir::run(args, context).await,
         Command::Mv(args) => mv::run(args, context).await,
+        Command::Df(args) => df::run(args, context).await,
+        Command::Fsck(args) => fsck::run(args, context).await,
+        Command::Quota(args) => quota::run(args, context).await,
+        Command::Env(args) => env::run(args, context).await,
+        Command::Access(command) => access::run(command, context).await,
+        Command::Image(command) => image::run(command, context).await,
         Command::Call(args) => call::run(args, context).await,
         Command::Deploy(args) => deploy::run(args, context).await,
         Command::Replica(command) => replica::run(command, context).await,
@@ -213,6 +225,9 @@ pub fn kind_of(error: &anyhow::Error) -> &'static str {
                 RunError::Remote(e) => e.kind(),
                 _ => "run",
             };
+        }
+        if cause.is::<icwasi_cli::image::ImageError>() {
+            return "image";
         }
         if cause.is::<icwasi_cli::link::LinkError>() {
             return "link";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use icwasi_cli::remote::CanisterPath;
-use icwasi_cli::transfer::{self, PullOptions};
+use icwasi_cli::transfer::{self, PullOptions, Pulled};
 use serde_json::json;
 
 use super::Context;
@@ -49,10 +49,15 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let bars = Bars::new("pull", printer.quiet, printer.json);
     let done = transfer::pull(&api, &sources, &args.target, &options, &bars).await;
     drop(bars);
-    let done = done?;
+    report("pulled", &done?, context)
+}
+
+/// Says what was copied; `what` says how.
+pub fn report(what: &str, done: &[Pulled], context: &Context) -> anyhow::Result<ExitStatus> {
+    let printer = context.printer;
     let bytes: u64 = done.iter().map(|f| f.size).sum();
     let files = if done.len() == 1 { "file" } else { "files" };
-    printer.note(&format!("pulled {} {files}, {}", done.len(), size(bytes)));
+    printer.note(&format!("{what} {} {files}, {}", done.len(), size(bytes)));
     let files = done.iter().map(
         |f| json!({ "remote": f.remote, "local": f.local.display().to_string(), "size": f.size }),
     );

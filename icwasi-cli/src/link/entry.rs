@@ -21,8 +21,8 @@ pub(crate) enum Step {
     Call(Target),
     /// Calls a function of type `(i32) -> ()`.
     CallWith(Target, i32),
-    /// Calls the second function if the first returns 0.
-    CallIfZero(Target, Target),
+    /// Calls a function of type `() -> (i32)`, and takes the other step if it returns 0.
+    IfZero(Target, Box<Step>),
 }
 
 impl Step {
@@ -30,7 +30,11 @@ impl Step {
     pub fn targets(&self) -> Vec<Target> {
         match self {
             Step::Call(target) | Step::CallWith(target, _) => vec![*target],
-            Step::CallIfZero(first, second) => vec![*first, *second],
+            Step::IfZero(first, then) => {
+                let mut targets = then.targets();
+                targets.push(*first);
+                targets
+            }
         }
     }
 }
@@ -100,7 +104,7 @@ impl<'a> Plan<'a> {
         }
         if let Some(exec) = self.exec.clone() {
             let run = self.require("icwasi.exec", &[ValType::I32], &[])?;
-            let steps = vec![Step::CallWith(run, exec.access.code())];
+            let steps = vec![Step::CallWith(run, exec.access.code(admin))];
             self.entry(
                 &format!("canister_update {}", exec.method),
                 enter,
@@ -194,22 +198,27 @@ impl<'a> Plan<'a> {
         const NAME: &str = "canister_inspect_message";
         // A command has no method but the one that runs it.
         let guests = match &self.exec {
-            Some(exec) if exec.access == ExecAccess::Controllers => {
-                Some(self.require("icwasi.exec_inspect", &[], &[])?)
+            Some(exec) if exec.access != ExecAccess::Public => {
+                let access = exec.access.code(admin);
+                let inspect = self.require("icwasi.exec_inspect", &[ValType::I32], &[])?;
+                Some(Step::CallWith(inspect, access))
             }
             Some(_) => None,
-            None => self.guest.export(NAME).map(Target::Guest),
+            None => {
+                let own = self.guest.export(NAME);
+                own.map(|index| Step::Call(Target::Guest(index)))
+            }
         };
         let steps = match (admin, guests) {
             (false, None) => return Ok(()),
-            (false, Some(guests)) => vec![Step::Call(guests)],
+            (false, Some(guests)) => vec![guests],
             (true, guests) => {
                 let inspect = self.require("icwasi.inspect", &[], &[ValType::I32])?;
                 let otherwise = match guests {
                     Some(guests) => guests,
-                    None => self.import_ic0("accept_message"),
+                    None => Step::Call(self.import_ic0("accept_message")),
                 };
-                vec![Step::CallIfZero(inspect, otherwise)]
+                vec![Step::IfZero(inspect, Box::new(otherwise))]
             }
         };
         self.entry(NAME, enter, steps, leave);

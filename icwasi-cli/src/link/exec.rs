@@ -17,19 +17,24 @@ pub const DEFAULT_EXEC_METHOD: &str = "icwasi_exec";
 /// Who may run a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExecAccess {
-    /// Controllers of the canister; never the anonymous principal.
+    /// Controllers of the canister and, with the admin endpoints, whom they granted the role
+    /// admin; never the anonymous principal.
     #[default]
     Controllers,
+    /// These, and who was granted the role writer. Needs the admin endpoints.
+    Writers,
     /// Everybody.
     Public,
 }
 
 impl ExecAccess {
-    /// As `icwasi.exec` is told.
-    pub(crate) fn code(self) -> i32 {
+    /// As `icwasi.exec` is told; `admin`: there are admin endpoints.
+    pub(crate) fn code(self, admin: bool) -> i32 {
         match self {
+            ExecAccess::Controllers if admin => 3,
             ExecAccess::Controllers => 0,
             ExecAccess::Public => 1,
+            ExecAccess::Writers => 2,
         }
     }
 }
@@ -66,6 +71,14 @@ impl Exec {
         let method = options.exec_method.as_deref();
         let method = method.unwrap_or(DEFAULT_EXEC_METHOD);
         check_name(method)?;
+        if options.exec_access == ExecAccess::Writers && !options.admin {
+            return Err(LinkError::Option {
+                option: "--exec-access",
+                message: "writers are who was granted that role, which needs the admin endpoints: \
+                          add --admin"
+                    .to_owned(),
+            });
+        }
         Ok(Some(Exec {
             method: method.to_owned(),
             access: options.exec_access,

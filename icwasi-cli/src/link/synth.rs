@@ -74,24 +74,28 @@ fn encoded(function: &Function) -> Vec<u8> {
 }
 
 fn entry_code(plan: &Plan<'_>, entry: &Entry) -> Vec<Instruction<'static>> {
+    let steps = entry.steps.iter();
+    steps.flat_map(|step| step_code(plan, step)).collect()
+}
+
+fn step_code(plan: &Plan<'_>, step: &Step) -> Vec<Instruction<'static>> {
     use Instruction as I;
-    let mut code = Vec::new();
-    for step in &entry.steps {
-        match *step {
-            Step::Call(target) => code.push(I::Call(plan.index(target))),
-            Step::CallWith(target, value) => {
-                code.extend([I::I32Const(value), I::Call(plan.index(target))]);
-            }
-            Step::CallIfZero(first, second) => code.extend([
-                I::Call(plan.index(first)),
+    match step {
+        Step::Call(target) => vec![I::Call(plan.index(*target))],
+        Step::CallWith(target, value) => {
+            vec![I::I32Const(*value), I::Call(plan.index(*target))]
+        }
+        Step::IfZero(first, then) => {
+            let mut code = vec![
+                I::Call(plan.index(*first)),
                 I::I32Eqz,
                 I::If(BlockType::Empty),
-                I::Call(plan.index(second)),
-                I::End,
-            ]),
+            ];
+            code.extend(step_code(plan, then));
+            code.push(I::End);
+            code
         }
     }
-    code
 }
 
 /// `memory.size` as the guest sees it: what it was handed, or the truth once it has grown.

@@ -27,11 +27,11 @@ pub enum RemoteError {
         /// Its answer.
         error: AdminError,
     },
-    /// The caller may not call admin methods.
+    /// The caller may not call the method.
     #[error(
-        "{caller} may not manage the files of {canister}: it is not a controller. \
-         Use --identity or --pem to act as a controller, or let a controller add it \
-         (dfx canister update-settings {canister} --add-controller {caller})"
+        "{caller} may not do this with the files of {canister}: it is not a controller, and has \
+         no role that allows it. Use --identity or --pem to act as somebody else, or let a \
+         controller grant a role (icwasi access grant {canister} {caller} reader|writer|admin)"
     )]
     NotAuthorized {
         /// Who called.
@@ -338,7 +338,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 fn admin_hint(method: &str) -> &'static str {
     if method.starts_with(icwasi_types::methods::PREFIX) {
-        ": was it linked with `icwasi link --admin`?"
+        ": was it linked with `icwasi link --admin`, by this version of icwasi?"
     } else {
         ""
     }

@@ -100,7 +100,11 @@ impl AgentAdmin {
         self.canister
     }
 
-    async fn query<T>(&self, method: &str, args: impl ArgumentEncoder) -> Result<T, RemoteError>
+    pub(super) async fn query<T>(
+        &self,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, RemoteError>
     where
         T: CandidType + DeserializeOwned,
     {
@@ -110,7 +114,11 @@ impl AgentAdmin {
         self.decode(method, &reply)
     }
 
-    async fn update<T>(&self, method: &str, args: impl ArgumentEncoder) -> Result<T, RemoteError>
+    pub(super) async fn update<T>(
+        &self,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, RemoteError>
     where
         T: CandidType + DeserializeOwned,
     {

@@ -4,6 +4,7 @@ pub mod connect;
 mod error;
 pub mod identity;
 pub mod methods;
+pub mod operate;
 pub mod path;
 pub mod retry;
 

@@ -60,7 +60,7 @@ impl<A: AdminApi> Retrying<A> {
             .with_jitter()
     }
 
-    async fn repeat<T, Fut, F>(&self, call: F) -> Result<T, RemoteError>
+    pub(super) async fn repeat<T, Fut, F>(&self, call: F) -> Result<T, RemoteError>
     where
         F: FnMut() -> Fut + Send,
         Fut: Future<Output = Result<T, RemoteError>> + Send,
@@ -72,7 +72,7 @@ impl<A: AdminApi> Retrying<A> {
             .await
     }
 
-    async fn repeat_unsent<T, Fut, F>(&self, call: F) -> Result<T, RemoteError>
+    pub(super) async fn repeat_unsent<T, Fut, F>(&self, call: F) -> Result<T, RemoteError>
     where
         F: FnMut() -> Fut + Send,
         Fut: Future<Output = Result<T, RemoteError>> + Send,

@@ -273,6 +273,8 @@ impl AdminApi for Double {
                 chunk_align: ALIGN as u32,
                 max_list: 3,
                 open_uploads: 0,
+                free_bytes: None,
+                quota_set: None,
             })
         })
     }
