@@ -39,6 +39,11 @@ fn usage_errors_are_2() {
         &["rm", "app:/"],
         &["mv", "app:/a"],
         &["stat", "app:/a", "other:/b"],
+        &["quota", "app", "much"],
+        &["env", "app", "set", "novalue"],
+        &["access", "grant", "app", "nobody", "reader"],
+        &["access", "grant", "app", "2vxsx-fae", "owner"],
+        &["image", "ls", "file", "relative/../path"],
         &["push", "--concurrency", "0", "f", "app:/"],
         &["--json", "cat", "app:/a"],
         &["ls", "app:", "--identity", "a", "--pem", "b"],
@@ -90,6 +95,8 @@ fn failures_are_1_and_say_what_to_do() {
             "no replica is running",
         ),
         (&["replica", "stop"], "not_running", "no replica is running"),
+        (&["image", "fsck", "text"], "image", "does not begin with"),
+        (&["image", "ls", "none"], "image", "No such file"),
     ] {
         let out = output(dir.path(), args);
         assert_eq!(out.status.code(), Some(1), "{args:?}: {}", stderr(&out));

@@ -9,7 +9,11 @@ use candid::Principal;
 use icwasi_cli::link::{ExecAccess, LinkError, LinkOptions, link};
 use icwasi_replica::core::{Core, CoreConfig, InstallMode, Settings, UserError};
 use icwasi_types::exec::{ExecRequest, ExecResult, MAX_STDOUT};
+use icwasi_types::{AdminError, Role};
 use serde_bytes::ByteBuf;
+
+#[path = "exec/admin.rs"]
+mod admin;
 
 fn compile(source: &str, compiler: &str, flags: &[&str]) -> Vec<u8> {
     let out = tempfile::tempdir().expect("a directory");
@@ -243,11 +247,16 @@ fn only_those_may_run_it_who_are_allowed_to() {
     with_stack(|| {
         let arg = candid::encode_one(ExecRequest::default()).expect("encodes");
         let stranger = Principal::self_authenticating(b"stranger");
-        for (access, admin) in [
-            (ExecAccess::Controllers, false),
-            (ExecAccess::Controllers, true),
-            (ExecAccess::Public, false),
-            (ExecAccess::Public, true),
+        let grantee = Principal::self_authenticating(b"grantee");
+        for (access, admin, role) in [
+            (ExecAccess::Controllers, false, None),
+            (ExecAccess::Controllers, true, Some(Role::Writer)),
+            (ExecAccess::Controllers, true, Some(Role::Admin)),
+            (ExecAccess::Writers, true, Some(Role::Reader)),
+            (ExecAccess::Writers, true, Some(Role::Writer)),
+            (ExecAccess::Writers, true, Some(Role::Admin)),
+            (ExecAccess::Public, false, None),
+            (ExecAccess::Public, true, None),
         ] {
             let options = LinkOptions {
                 exec_access: access,
@@ -256,8 +265,25 @@ fn only_those_may_run_it_who_are_allowed_to() {
             };
             let Canister { mut core, id } = Canister::new(c_program(), &options);
             // The anonymous principal is a controller here, and must not profit from it.
+            let grant = |core: &mut Core, role: Role| {
+                let arg = candid::encode_args((grantee, role)).expect("encodes");
+                let granted = core.update(&id, operator(), "icwasi_access_grant", arg);
+                let reply = granted.expect("is answered").reply;
+                candid::decode_one::<Result<(), AdminError>>(&reply)
+                    .expect("is candid")
+                    .expect("is granted");
+            };
+            if let Some(role) = role {
+                grant(&mut core, role);
+            }
+            let may = match access {
+                ExecAccess::Controllers => role == Some(Role::Admin),
+                ExecAccess::Writers => role >= Some(Role::Writer),
+                ExecAccess::Public => true,
+            };
             for (sender, allowed) in [
                 (operator(), true),
+                (grantee, may),
                 (stranger, access == ExecAccess::Public),
                 (Principal::anonymous(), access == ExecAccess::Public),
             ] {
