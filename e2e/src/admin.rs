@@ -7,7 +7,8 @@ use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Principal};
 use ic_agent::Agent;
 use icwasi_types::{
-    AdminError, FileType, Info, ListPage, ReadReply, Stat, Upload, UploadRequest, methods,
+    AdminError, FileType, Info, ListPage, Quota, ReadReply, Role, Stat, Upload, UploadRequest,
+    VariableChange, methods,
 };
 use serde::de::DeserializeOwned;
 use serde_bytes::{ByteBuf, Bytes};
@@ -258,6 +259,22 @@ fn arguments(method: &str) -> Result<(&'static str, Vec<u8>)> {
         m::MKDIR => (m::MKDIR, encode(("/mine", true))?),
         m::REMOVE => (m::REMOVE, encode((path, true))?),
         m::RENAME => (m::RENAME, encode((path, "/mine", true))?),
+        m::FSCK => (m::FSCK, encode((0u32,))?),
+        m::QUOTA_SET => (m::QUOTA_SET, encode((Quota::Unlimited,))?),
+        m::ENV_LIST => (m::ENV_LIST, encode(())?),
+        m::ENV_SET => {
+            let change = VariableChange {
+                name: "MINE".into(),
+                value: Some("1".into()),
+            };
+            (m::ENV_SET, encode((vec![change],))?)
+        }
+        m::ACCESS_LIST => (m::ACCESS_LIST, encode(())?),
+        m::ACCESS_GRANT => {
+            let me = Principal::self_authenticating([1; 32]);
+            (m::ACCESS_GRANT, encode((me, Role::Admin))?)
+        }
+        m::ACCESS_REVOKE => (m::ACCESS_REVOKE, encode((Principal::anonymous(),))?),
         other => anyhow::bail!("no arguments for {other}: add them here"),
     })
 }

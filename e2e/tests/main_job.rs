@@ -185,7 +185,7 @@ async fn file_commands() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_refused_on_every_admin_method() -> Result<()> {
     let methods = arguments_of_all_methods()?;
-    ensure!(methods.len() >= 11, "{methods:?}");
+    ensure!(methods.len() >= 18, "{methods:?}");
     for mode in Mode::ALL {
         let network = Network::start().await?;
         let id = network.deploy(&linked(sqlite(mode), &["--admin"])?).await?;
@@ -238,6 +238,66 @@ async fn strangers_are_refused_on_every_admin_method() -> Result<()> {
         network.stop().await?;
     }
     Ok(())
+}
+
+/// What operators do besides copying files, with the commands that they have.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_set_grant_and_check() -> Result<()> {
+    let network = Network::start().await?;
+    let module = linked(sqlite(Mode::Inject), &["--admin"])?;
+    let id = network.deploy(&module).await?;
+    let app = id.to_text();
+    let owner = network.icwasi()?;
+    let other = network.icwasi_as(&network.stranger)?;
+    let principal = network.stranger.principal()?.to_text();
+    let root = format!("{app}:/");
+    let made = format!("{app}:/made");
+
+    let refused = other.call(&["fsck", &app])?.failure()?;
+    ensure!(refused.contains("icwasi access grant"), "{refused}");
+    owner
+        .call(&["access", "grant", &app, &principal, "reader"])?
+        .success()?;
+    other.call(&["ls", &root])?.success()?;
+    other.call(&["mkdir", &made])?.failure()?;
+    owner
+        .call(&["access", "grant", &app, &principal, "writer"])?
+        .success()?;
+    other.call(&["mkdir", &made])?.success()?;
+    other.call(&["env", &app])?.failure()?;
+    other.call(&["quota", &app, "none"])?.failure()?;
+
+    owner.call(&["quota", &app, "300MiB"])?.success()?;
+    owner
+        .call(&["env", &app, "set", "MODE=test", "EMPTY="])?
+        .success()?;
+    owner.call(&["env", &app, "unset", "EMPTY"])?.success()?;
+    network.upgrade(id, &module).await?;
+    let json = |arguments: &[&str]| -> Result<serde_json::Value> {
+        let output = owner.call(&[&["--json"], arguments].concat())?.success()?;
+        Ok(serde_json::from_str(&output.text())?)
+    };
+    let access = json(&["access", "list", &app])?;
+    ensure!(access["grants"][0]["principal"] == principal.as_str());
+    ensure!(access["grants"][0]["role"] == "writer");
+    let env = json(&["env", &app, "list"])?;
+    ensure!(env["variables"] == serde_json::json!([{ "name": "MODE", "value": "test" }]));
+    let df = json(&["df", &app])?;
+    let (used, free) = (df["used_bytes"].as_u64(), df["free_bytes"].as_u64());
+    ensure!(df["quota_bytes"] == 300 << 20 && used > Some(0));
+    ensure!(used.zip(free).map(|(used, free)| used + free) == Some(300 << 20));
+    let fsck = json(&["fsck", &app])?;
+    ensure!(
+        fsck["clean"] == true && fsck["parts"] == 1 && fsck["findings"] == serde_json::json!([])
+    );
+
+    owner
+        .call(&["access", "revoke", &app, &principal])?
+        .success()?;
+    other.call(&["ls", &root])?.failure()?;
+    let again = owner.call(&["access", "revoke", &app, &principal])?;
+    ensure!(again.failure()?.contains("has no role"));
+    network.stop().await
 }
 
 fn admin(network: &Network, id: Principal) -> e2e::admin::Admin<'_> {
