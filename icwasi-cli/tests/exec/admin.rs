@@ -57,7 +57,10 @@ fn settings_of_admins_survive_upgrades() {
         };
         let env = |value| candid::encode_one(vec![change(value)]).expect("encodes");
         set(&mut canister, "icwasi_env_set", env(Some("of an admin")));
-        assert_eq!(shown(&mut canister), "[program][args] X=of an admin PWD=none\n");
+        assert_eq!(
+            shown(&mut canister),
+            "[program][args] X=of an admin PWD=none\n"
+        );
         assert!(canister.run(&["args"]).1.contains("X=y z"), "a run's wins");
         let quota = |quota: Quota| candid::encode_one(quota).expect("encodes");
         let bytes = quota(Quota::Bytes(20 << 20));
@@ -71,7 +74,10 @@ fn settings_of_admins_survive_upgrades() {
                 .expect("upgraded");
         };
         upgrade(&mut canister, 11 << 20);
-        assert_eq!(shown(&mut canister), "[program][args] X=of an admin PWD=none\n");
+        assert_eq!(
+            shown(&mut canister),
+            "[program][args] X=of an admin PWD=none\n"
+        );
         let after = info(&mut canister);
         assert_eq!(
             (after.quota_bytes, after.quota_set),
