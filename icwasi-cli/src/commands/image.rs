@@ -1,7 +1,6 @@
 //! `icwasi image`: the stable memory of a canister as a file.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use icwasi::fs::MountError;
@@ -97,7 +96,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<ExitStat
 
 async fn check(args: FsckArgs, context: &Context) -> anyhow::Result<ExitStatus> {
     // On a thread of its own, so that the user can interrupt it.
-    let checked = tokio::task::spawn_blocking(move || Arc::new(Image::open(&args.image)?).check());
+    let checked = tokio::task::spawn_blocking(move || Image::open(&args.image)?.check());
     let findings = match checked.await.context("the check failed")? {
         Ok(findings) => findings,
         // Damage too, but nothing else can be looked at.

@@ -8,7 +8,6 @@ mod memory;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use icwasi::admin::{download, manage};
 use icwasi::fs::{Finding, Fs, MountError};
@@ -55,11 +54,11 @@ pub enum ImageError {
     },
 }
 
-/// An image, mounted. As an [`AdminApi`] it can be listed and pulled from; it refuses changes.
+/// An image with a file system, which is mounted for each access: that is cheap, and a mounted one
+/// is bound to a thread. As an [`AdminApi`] it can be listed and pulled from; it refuses changes.
 pub struct Image {
     path: PathBuf,
     memory: FileMemory,
-    fs: Mutex<Fs<FileMemory>>,
 }
 
 impl Image {
@@ -74,27 +73,13 @@ impl Image {
         } else {
             path.to_owned()
         };
-        let io = |source| ImageError::Io {
-            path: path.clone(),
-            source,
+        let memory = match File::open(&path).and_then(FileMemory::new) {
+            Ok(memory) => memory,
+            Err(source) => return Err(ImageError::Io { path, source }),
         };
-        let memory = File::open(&path).and_then(FileMemory::new).map_err(io)?;
-        let mounted = Fs::mount(memory.clone());
-        if let Some(error) = memory.take_failure() {
-            return Err(io(error));
-        }
-        let fs = mounted.map_err(|source| match source {
-            MountError::Foreign => ImageError::Foreign { path: path.clone() },
-            source => ImageError::Mount {
-                path: path.clone(),
-                source,
-            },
-        })?;
-        Ok(Image {
-            path,
-            memory,
-            fs: Mutex::new(fs),
-        })
+        let image = Image { path, memory };
+        image.mount()?;
+        Ok(image)
     }
 
     /// Verifies all invariants; an empty result is a sound file system. Reads all metadata.
@@ -102,7 +87,7 @@ impl Image {
     /// # Errors
     /// If the file cannot be read.
     pub fn check(&self) -> Result<Vec<Finding>, ImageError> {
-        let findings = self.fs().check();
+        let findings = self.mount()?.check();
         match self.memory.take_failure() {
             None => Ok(findings),
             Some(source) => Err(ImageError::Io {
@@ -112,8 +97,15 @@ impl Image {
         }
     }
 
-    fn fs(&self) -> MutexGuard<'_, Fs<FileMemory>> {
-        self.fs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn mount(&self) -> Result<Fs<FileMemory>, ImageError> {
+        let mounted = Fs::mount(self.memory.clone());
+        let path = self.path.clone();
+        match (self.memory.take_failure(), mounted) {
+            (Some(source), _) => Err(ImageError::Io { path, source }),
+            (None, Ok(fs)) => Ok(fs),
+            (None, Err(MountError::Foreign)) => Err(ImageError::Foreign { path }),
+            (None, Err(source)) => Err(ImageError::Mount { path, source }),
+        }
     }
 
     fn ask<T>(
@@ -122,7 +114,13 @@ impl Image {
         work: impl FnOnce(&mut Fs<FileMemory>) -> Result<T, AdminError>,
     ) -> Result<T, RemoteError> {
         let method = method.to_owned();
-        let mut fs = self.fs();
+        let mut fs = match self.mount() {
+            Ok(fs) => fs,
+            Err(error) => {
+                let message = error.to_string();
+                return Err(RemoteError::Other { method, message });
+            }
+        };
         let result = work(&mut fs);
         if let Some(error) = self.memory.take_failure() {
             let message = format!("cannot read {}: {error}", self.path.display());
