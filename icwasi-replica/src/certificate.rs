@@ -3,6 +3,9 @@
 //! The replica is one root subnet: certificates carry no delegation and are signed by the root key
 //! itself. The node key signs query responses.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use candid::Principal;
 use ic_certification::hash_tree::Hash;
 use ic_certification::{Certificate, HashTree};
@@ -11,6 +14,9 @@ use ic_verify_bls_signature::{PrivateKey as BlsKey, PublicKey as BlsPublicKey, S
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
+
+use crate::executor::Shared;
+use crate::state_tree::{self, CanisterView};
 
 /// DER prefix of a BLS12-381 public key in G2 as the IC writes it; 96 compressed bytes follow.
 const ROOT_KEY_DER_PREFIX: [u8; 37] = [
@@ -160,6 +166,61 @@ impl Keys {
             QueryResponse::Replied { signatures, .. }
             | QueryResponse::Rejected { signatures, .. } => *signatures = vec![entry],
         }
+    }
+}
+
+/// Certificates for the data that canisters certify, as their queries get them.
+///
+/// On the IC they are as old as the last round; here they may be a second old, so that not every
+/// query costs a signature.
+pub struct DataCertificates {
+    shared: Arc<Shared>,
+    latest: Mutex<HashMap<Principal, DataCertificate>>,
+}
+
+struct DataCertificate {
+    data: Vec<u8>,
+    made: u64,
+    bytes: Vec<u8>,
+}
+
+/// How long a certificate is given out again.
+const DATA_CERTIFICATE_NANOS: u64 = 1_000_000_000;
+
+impl DataCertificates {
+    /// None yet.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            latest: Mutex::default(),
+        }
+    }
+
+    /// The certificate for `data` of the canister `id`, as tagged CBOR.
+    pub fn get(&self, id: &Principal, data: &[u8]) -> Vec<u8> {
+        let now = self.shared.clock.now();
+        let mut latest = self.latest.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(held) = latest.get(id)
+            && held.data == data
+            && now.saturating_sub(held.made) < DATA_CERTIFICATE_NANOS
+        {
+            return held.bytes.clone();
+        }
+        let mut tree = state_tree::with_time(now);
+        let view = CanisterView {
+            certified_data: Some(data.to_vec()),
+            ..CanisterView::default()
+        };
+        state_tree::add_canister(&mut tree, *id, Some(&view));
+        let bytes = self.shared.keys.certify(tree.to_hash_tree());
+        latest.retain(|_, held| now.saturating_sub(held.made) < DATA_CERTIFICATE_NANOS);
+        let certificate = DataCertificate {
+            data: data.to_vec(),
+            made: now,
+            bytes: bytes.clone(),
+        };
+        latest.insert(*id, certificate);
+        bytes
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Shared {
     pub updates: AtomicU64,
     /// Largest ingress message, bytes.
     pub ingress_bytes: usize,
+    /// How long the answer to a call waits for its outcome.
+    pub sync_wait: Duration,
 }
 
 impl Shared {

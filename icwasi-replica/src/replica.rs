@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use axum::serve::ListenerExt;
 use candid::Principal;
 use tokio::sync::watch;
 
-use crate::certificate::{KeyError, Keys, SecretKeys};
+use crate::certificate::{DataCertificates, KeyError, Keys, SecretKeys};
 use crate::clock::Clock;
 use crate::core::{Core, CoreConfig, CoreError, ExecutionStats, Limits};
 use crate::executor::{Executor, Shared, Spawned, State, WASM_STACK};
@@ -21,7 +22,6 @@ use crate::http::certifier::Certifier;
 use crate::ingress::history::IngressHistory;
 use crate::management::{Hook, Management};
 use crate::persist::{self, RestoreError, StateDir, StateError, Store, StoreJournal};
-use crate::state_tree::{self, CanisterView};
 
 /// The counter in the first canister id that is given out; gives `bkyz2-fmaaa-aaaaa-qaaaq-cai`.
 const FIRST_CANISTER: u64 = 0x8000_0000_0010_0001;
@@ -42,6 +42,9 @@ pub struct ReplicaOptions {
     /// Wait for the disk at every message, so that a power failure loses nothing either. Without
     /// it only the process may die at any time.
     pub sync: bool,
+    /// How long the answer to a call waits for the outcome before the client is told to poll; the
+    /// IC waits ten seconds. Zero: not at all.
+    pub sync_wait: Duration,
     /// Limits and fees.
     pub limits: Limits,
 }
@@ -54,6 +57,7 @@ impl Default for ReplicaOptions {
             compile_cache: None,
             deterministic: false,
             sync: false,
+            sync_wait: Duration::from_secs(10),
             limits: Limits::default(),
         }
     }
@@ -126,6 +130,7 @@ impl Replica {
             last_stats: Mutex::new(HashMap::new()),
             updates: AtomicU64::new(0),
             ingress_bytes: options.limits.ingress_bytes,
+            sync_wait: options.sync_wait,
         });
 
         let (shutdown, mut stopping) = watch::channel(false);
@@ -161,6 +166,12 @@ impl Replica {
             let until = async move {
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
+            let listener = listener.tap_io(|stream| {
+                // An answer must not wait for the acknowledgement of the one before.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!("TCP_NODELAY: {error}");
+                }
+            });
             let served = axum::serve(listener, router)
                 .with_graceful_shutdown(until)
                 .await;
@@ -308,16 +319,8 @@ fn make_state(
     let fakes = Arc::new(Mutex::new(Fakes::default()));
     core.set_management(Box::new(Hook::new(management.clone(), fakes.clone())));
     core.set_subnet(shared.keys.subnet_id(), shared.keys.root_der().to_vec());
-    let certifier = shared.clone();
-    core.set_data_certificate(Arc::new(move |id, data| {
-        let mut tree = state_tree::with_time(certifier.clock.now());
-        let view = CanisterView {
-            certified_data: Some(data.to_vec()),
-            ..CanisterView::default()
-        };
-        state_tree::add_canister(&mut tree, *id, Some(&view));
-        Some(certifier.keys.certify(tree.to_hash_tree()))
-    }));
+    let certificates = DataCertificates::new(shared.clone());
+    core.set_data_certificate(Arc::new(move |id, data| Some(certificates.get(id, data))));
     core.set_print(Arc::new(|id, _time, text| {
         tracing::info!(target: "canister", "[{id}] {}", String::from_utf8_lossy(text));
     }));

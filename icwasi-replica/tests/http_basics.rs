@@ -253,3 +253,46 @@ async fn strangers_may_not_manage() {
     assert_eq!(inc(&owner, id).await, 1);
     replica.stop().await.expect("stops");
 }
+
+/// Time follows the wall clock; in a deterministic replica, the number of calls.
+#[tokio::test]
+async fn time_is_the_wall_clock_or_follows_from_the_calls() {
+    use icwasi_replica::{Replica, ReplicaOptions};
+    let wasm = wat::parse_str(
+        r#"(module
+          (import "ic0" "time" (func $time (result i64)))
+          (import "ic0" "msg_reply" (func $reply))
+          (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+          (memory 1)
+          (func (export "canister_update now")
+            (i64.store (i32.const 0) (call $time))
+            (call $append (i32.const 0) (i32.const 8)) (call $reply)))"#,
+    )
+    .expect("the text is valid wat");
+    let run = async |deterministic: bool| {
+        let replica = Replica::start(ReplicaOptions {
+            deterministic,
+            ..ReplicaOptions::default()
+        })
+        .await
+        .expect("a free port on loopback exists");
+        let owner = agent(&replica.url(), identity(1)).await;
+        let id = install(&owner, &wasm).await;
+        let mut times = Vec::new();
+        for _ in 0..2 {
+            let reply = owner.update(&id, "now").with_arg([]).call_and_wait().await;
+            let bytes = reply.expect("it replies").try_into().expect("eight bytes");
+            times.push(u64::from_le_bytes(bytes));
+        }
+        let seen = (replica.root_key(), id, times);
+        replica.stop().await.expect("stops");
+        seen
+    };
+    let (one, two) = (run(true).await, run(true).await);
+    assert_eq!(one, two);
+    assert_eq!(one.2[1] - one.2[0], 1_000_000_000);
+    let before = expiry(0);
+    let wall = run(false).await;
+    assert_ne!(wall.0, one.0, "keys are random");
+    assert!(before <= wall.2[0] && wall.2[0] < wall.2[1] && wall.2[1] <= expiry(0));
+}

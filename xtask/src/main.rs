@@ -30,7 +30,7 @@ enum Command {
         /// that POCKET_IC_BIN names.
         filter: Option<String>,
     },
-    /// Measure, in instructions.
+    /// Measure: files in instructions, the replica in time.
     Bench {
         /// What to measure.
         what: Bench,
@@ -57,6 +57,8 @@ enum Command {
 enum Bench {
     /// Files and SQLite in a canister.
     Fs,
+    /// The local replica against its speed goals (a release build).
+    Replica,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -109,6 +111,18 @@ fn execute(command: Command) -> Result<()> {
             bench.args(["run", "--quiet", "--locked", "--package", "e2e"]);
             bench.args(["--bin", "bench", "--"]);
             run(bench.args(json.map(std::path::absolute).transpose()?))
+        }
+        Command::Bench {
+            what: Bench::Replica,
+            json,
+        } => {
+            let mut bench = cargo();
+            bench.args(["bench", "--quiet", "--locked", "--package"]);
+            bench.args(["icwasi-replica", "--bench", "speed", "--"]);
+            if let Some(file) = json {
+                bench.arg("--json").arg(std::path::absolute(file)?);
+            }
+            run(&mut bench)
         }
         Command::Canister {
             example,

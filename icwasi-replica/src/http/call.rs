@@ -10,6 +10,7 @@ use candid::Principal;
 use ic_transport_types::{EnvelopeContent, RejectResponse, RequestId, TransportCallResponse};
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::query::reject_response;
 use super::{AppState, HttpError, cbor, parse_id, read_body};
@@ -21,18 +22,16 @@ use crate::ingress::history::{IngressEntry, IngressStatus, Offer, Reject};
 use crate::management;
 use crate::persist;
 
-/// How long a synchronous call waits for the outcome before the client has to poll.
-const SYNC_WAIT: Duration = Duration::from_secs(10);
-
 /// Version 2: answers as soon as the call is accepted.
 pub async fn call_async(
     State(app): State<AppState>,
     Path(path): Path<String>,
     body: Body,
 ) -> Result<Response, HttpError> {
-    let submitted = receive(&app, &path, body).await?;
-    match tokio::time::timeout(SYNC_WAIT, submitted.accepted).await {
-        Ok(Ok(Err(refusal))) => {
+    let deadline = deadline(app.shared.sync_wait);
+    let mut submitted = receive(&app, &path, body).await?;
+    match submitted.refusal(deadline).await {
+        Some(refusal) => {
             #[derive(Serialize)]
             struct Body<'a> {
                 reject_code: u64,
@@ -46,7 +45,7 @@ pub async fn call_async(
             };
             Ok(cbor::response(StatusCode::OK, &body))
         }
-        _ => Ok(StatusCode::ACCEPTED.into_response()),
+        None => Ok(StatusCode::ACCEPTED.into_response()),
     }
 }
 
@@ -56,16 +55,12 @@ pub async fn call_sync(
     Path(path): Path<String>,
     body: Body,
 ) -> Result<Response, HttpError> {
-    let deadline = tokio::time::Instant::now() + SYNC_WAIT;
+    let deadline = deadline(app.shared.sync_wait);
     let mut submitted = receive(&app, &path, body).await?;
-    match tokio::time::timeout_at(deadline, &mut submitted.accepted).await {
-        Err(_) => return Ok(StatusCode::ACCEPTED.into_response()),
-        Ok(Ok(Err(refusal))) => return Ok(non_replicated(reject_response(&refusal))),
-        // Accepted, or a repetition of a call that somebody else sent.
-        Ok(_) => {}
+    if let Some(refusal) = submitted.refusal(deadline).await {
+        return Ok(non_replicated(reject_response(&refusal)));
     }
-    let finished = submitted.finished.wait_for(|finished| *finished);
-    if tokio::time::timeout_at(deadline, finished).await.is_err() {
+    if !submitted.finished(deadline).await {
         return Ok(StatusCode::ACCEPTED.into_response());
     }
     let Some(certificate) = app.certifier.certify(submitted.id).await else {
@@ -97,21 +92,49 @@ pub struct Submitted {
 }
 
 impl Submitted {
+    /// Waits until the call is accepted or refused; the refusal. `None` also for a repetition of a
+    /// call, and when it takes too long.
+    async fn refusal(&mut self, deadline: Option<Instant>) -> Option<UserError> {
+        let Some(deadline) = deadline else {
+            return None;
+        };
+        let answer = match tokio::time::timeout_at(deadline, &mut self.accepted).await {
+            Ok(answer) => answer.ok()?,
+            Err(_) => {
+                // From here on a refusal goes where the client will look for it.
+                self.accepted.close();
+                self.accepted.try_recv().ok()?
+            }
+        };
+        answer.err()
+    }
+
+    /// Whether it is finished in time.
+    async fn finished(&mut self, deadline: Option<Instant>) -> bool {
+        let Some(deadline) = deadline else {
+            return false;
+        };
+        let finished = self.finished.wait_for(|finished| *finished);
+        tokio::time::timeout_at(deadline, finished).await.is_ok()
+    }
+
     /// Waits for the outcome; `None` after `wait`.
     pub async fn outcome(mut self, app: &AppState, wait: Duration) -> Option<IngressStatus> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let accepted = tokio::time::timeout_at(deadline, self.accepted).await;
-        if let Ok(Err(refusal)) = accepted.ok()? {
+        let deadline = deadline(wait);
+        if let Some(refusal) = self.refusal(deadline).await {
             return Some(rejected(&refusal));
         }
-        let finished = self.finished.wait_for(|finished| *finished);
-        tokio::time::timeout_at(deadline, finished)
-            .await
-            .ok()?
-            .ok()?;
+        if !self.finished(deadline).await {
+            return None;
+        }
         let history = app.shared.history();
         history.get(&self.id).map(|entry| entry.status.clone())
     }
+}
+
+/// When `wait` is over; `None` if there is no waiting at all.
+fn deadline(wait: Duration) -> Option<Instant> {
+    (!wait.is_zero()).then(|| Instant::now() + wait)
 }
 
 /// A call whose sender is known to have sent it.

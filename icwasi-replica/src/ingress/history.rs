@@ -1,11 +1,13 @@
 //! The status of calls: replay protection, and what `/request_status` certifies.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use candid::Principal;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+/// Bytes of replies that are kept; when there are more, the oldest calls are `Done`.
+const KEEP_REPLY_BYTES: usize = 256 << 20;
 /// How long the outcome of a call can be read after it was finished.
 const KEEP_OUTCOME_NANOS: u64 = 5 * 60 * 1_000_000_000;
 
@@ -72,6 +74,9 @@ pub struct IngressHistory {
     slots: HashMap<[u8; 32], Slot>,
     /// (time at which something is due, id), so that pruning costs what it removes.
     due: BTreeSet<(u64, [u8; 32])>,
+    /// Calls with a reply, oldest first, and the length of the reply.
+    replies: VecDeque<([u8; 32], usize)>,
+    reply_bytes: usize,
 }
 
 impl IngressHistory {
@@ -107,16 +112,43 @@ impl IngressHistory {
             slot.entry.changed = now;
             let due = forget_at(&slot.entry);
             slot.finished.send_replace(true);
+            let reply = match &slot.entry.status {
+                IngressStatus::Replied(reply) => reply.len(),
+                _ => 0,
+            };
             self.due.insert((due, *id));
+            self.count_reply(*id, reply);
+        }
+    }
+
+    fn count_reply(&mut self, id: [u8; 32], bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        self.replies.push_back((id, bytes));
+        self.reply_bytes += bytes;
+        // The newest stays, whatever its size: somebody waits for it.
+        while self.reply_bytes > KEEP_REPLY_BYTES && self.replies.len() > 1 {
+            if let Some((oldest, bytes)) = self.replies.pop_front() {
+                self.reply_bytes -= bytes;
+                if let Some(slot) = self.slots.get_mut(&oldest) {
+                    slot.entry.status = IngressStatus::Done;
+                }
+            }
         }
     }
 
     /// Takes in a finished call that was saved.
     pub fn restore(&mut self, id: [u8; 32], entry: IngressEntry) {
         let due = forget_at(&entry);
+        let reply = match &entry.status {
+            IngressStatus::Replied(reply) => reply.len(),
+            _ => 0,
+        };
         let (finished, _) = watch::channel(true);
         self.slots.insert(id, Slot { entry, finished });
         self.due.insert((due, id));
+        self.count_reply(id, reply);
     }
 
     /// Where the call `id` stands.
@@ -134,6 +166,12 @@ impl IngressHistory {
             self.due.pop_first();
             self.slots.remove(&id);
             gone.push(id);
+        }
+        while let Some((id, bytes)) = self.replies.front()
+            && !self.slots.contains_key(id)
+        {
+            self.reply_bytes -= bytes;
+            self.replies.pop_front();
         }
         gone
     }
@@ -190,5 +228,27 @@ mod tests {
         ));
         assert_eq!(history.prune(expiry + 1), vec![[1; 32]]);
         assert!(history.get(&[1; 32]).is_none());
+    }
+
+    #[test]
+    fn the_oldest_replies_make_room() {
+        let mut history = IngressHistory::default();
+        let large = KEEP_REPLY_BYTES / 2;
+        for n in 1..=4 {
+            history.offer([n; 32], entry(KEEP_OUTCOME_NANOS));
+            let reply = IngressStatus::Replied(vec![n; large]);
+            history.finish(&[n; 32], reply, u64::from(n));
+        }
+        let done = |n: u8, history: &IngressHistory| {
+            history.get(&[n; 32]).expect("known").status == IngressStatus::Done
+        };
+        assert!(done(1, &history) && done(2, &history), "no room for them");
+        assert!(!done(3, &history) && !done(4, &history));
+        assert!(matches!(
+            history.offer([1; 32], entry(KEEP_OUTCOME_NANOS)),
+            Offer::Known(_)
+        ));
+        assert_eq!(history.prune(3 * KEEP_OUTCOME_NANOS).len(), 4);
+        assert_eq!((history.reply_bytes, history.replies.len()), (0, 0));
     }
 }

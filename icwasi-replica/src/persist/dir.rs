@@ -1,7 +1,7 @@
 //! The state directory: layout, version, lock, keys.
 //!
 //! ```text
-//! VERSION                 "icwasi replica state 1"
+//! VERSION                 "icwasi replica state 2"
 //! LOCK                    held while a replica uses the directory; holds its process id
 //! keys                    CBOR of the secret keys; readable by the owner only
 //! log                     messages since the last checkpoint
@@ -23,7 +23,7 @@ use candid::Principal;
 
 use crate::certificate::SecretKeys;
 
-const VERSION: &str = "icwasi replica state 1\n";
+const VERSION: &str = "icwasi replica state 2\n";
 
 /// Why a state directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +123,12 @@ impl StateDir {
         let lock = lock(root)?;
         for sub in ["canisters", "blobs", "compiled"] {
             let path = root.join(sub);
-            fs::create_dir_all(&path).map_err(io_error("create", &path))?;
+            // Compiled code is used only from where nobody else can write, whatever the umask.
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .map_err(io_error("create", &path))?;
         }
         if fresh {
             write_atomic(&version, VERSION.as_bytes())?;

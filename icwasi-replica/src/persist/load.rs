@@ -1,7 +1,7 @@
 //! Reading a state directory at the start: files first, then the log over them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -91,8 +91,7 @@ impl Store {
                 }
             }
             Ok(())
-        })
-        .map_err(io_error("replay", &path))?;
+        })?;
         recovered.calls = finished.into_iter().collect();
         let latest = canisters.values().map(CanisterMeta::latest_time).max();
         recovered.now = recovered.now.max(latest.unwrap_or(0));
@@ -136,11 +135,8 @@ pub fn restore(store: &SharedStore, core: &mut Core) -> Result<(), RestoreError>
             core.restore_canister(record, None)?;
             continue;
         };
-        let path = base.join("heap");
-        let heap = open_memory(&path, heap_bytes).map_err(io_error("open", &path))?;
-        // The file is shorter than the memory when the end was never written to.
-        let path = base.join("stable");
-        open_memory(&path, stable_bytes).map_err(io_error("open", &path))?;
+        let heap = whole_memory(&base.join("heap"), heap_bytes)?;
+        whole_memory(&base.join("stable"), stable_bytes)?;
         let mut read = |at: u64, out: &mut [u8]| heap.read_exact_at(out, at);
         let memory = SavedMemory {
             module: &module,
@@ -153,6 +149,22 @@ pub fn restore(store: &SharedStore, core: &mut Core) -> Result<(), RestoreError>
         core.restore_canister(record, Some(memory))?;
     }
     Ok(())
+}
+
+/// Opens a memory's file, which must have at least `bytes` unless there is no memory.
+fn whole_memory(path: &Path, bytes: u64) -> Result<File, StateError> {
+    let found = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(io_error("open", path)(error)),
+    };
+    if found < bytes {
+        return Err(StateError::Damaged {
+            path: path.to_path_buf(),
+            why: format!("it has {found} bytes, the memory in it {bytes}"),
+        });
+    }
+    open_memory(path, bytes).map_err(io_error("open", path))
 }
 
 /// Why the state could not be put back.

@@ -1,17 +1,24 @@
 //! The log that makes every message all or nothing.
 //!
 //! ```text
-//! record   "IWAL" | header length u32 | payload length u64 | header | payload | CRC-32 u32
+//! record   "IWAL" | header length u32 | payload length u64 | CRC-32 u32 of these
+//!          | header | payload | CRC-32 u32 of all before
 //! ```
-//! Integers are little-endian; the CRC covers everything before it. A record that is cut short or
-//! does not match its CRC was being written when the process died: it and what follows is dropped.
+//! Integers are little-endian. A record that is cut short was being written when the process died:
+//! it is dropped. A record that is there but does not match its CRC is damage, and reported: what
+//! was acknowledged must not vanish unnoticed.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use super::dir::{StateError, io_error};
+
 const MAGIC: &[u8; 4] = b"IWAL";
-const FIXED: usize = 4 + 4 + 8;
+const LENGTHS: usize = 4 + 4 + 8;
+const FIXED: usize = LENGTHS + 4;
+/// Smaller pieces of a record are copied together before they are written.
+const GATHER: usize = 64 << 10;
 
 /// The open log.
 pub struct Wal {
@@ -27,19 +34,34 @@ impl Wal {
     pub fn open(
         path: &Path,
         mut each: impl FnMut(&[u8], &[u8]) -> io::Result<()>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, StateError> {
+        let fail = |error| io_error("replay", path)(error);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path)?;
-        let total = file.metadata()?.len();
+            .open(path)
+            .map_err(fail)?;
+        let total = file.metadata().map_err(fail)?.len();
         let mut reader = BufReader::with_capacity(1 << 20, &file);
         let mut len = 0;
-        while let Some((header, payload)) = read_record(&mut reader, total - len)? {
-            each(&header, &payload)?;
-            len += record_len(header.len(), payload.len());
+        loop {
+            match read_record(&mut reader, total - len).map_err(fail)? {
+                Found::Record(header, payload) => {
+                    each(&header, &payload).map_err(fail)?;
+                    len += record_len(header.len(), payload.len());
+                }
+                Found::End => break,
+                Found::Damage => {
+                    let why = format!(
+                        "the record at byte {len} of {total} is not what was written; to go on \
+                         without it and what follows, cut the file to {len} bytes"
+                    );
+                    let path = path.to_path_buf();
+                    return Err(StateError::Damaged { path, why });
+                }
+            }
         }
         if len < total {
             tracing::info!(
@@ -47,9 +69,9 @@ impl Wal {
                 total - len
             );
         }
-        file.set_len(len)?;
+        file.set_len(len).map_err(fail)?;
         let mut file = file;
-        file.seek(SeekFrom::Start(len))?;
+        file.seek(SeekFrom::Start(len)).map_err(fail)?;
         Ok(Self {
             file,
             len,
@@ -88,23 +110,29 @@ impl Wal {
         let payload_len: usize = payload.iter().map(|part| part.len()).sum();
         let header_len =
             u32::try_from(header.len()).map_err(|_| io::Error::other("header size"))?;
+        let mut lengths = MAGIC.to_vec();
+        lengths.extend(header_len.to_le_bytes());
+        lengths.extend((payload_len as u64).to_le_bytes());
         let mut crc = flate2::Crc::new();
-        let mut out = BufWriter::with_capacity(256 << 10, &self.file);
-        let mut put = |bytes: &[u8]| {
-            crc.update(bytes);
-            out.write_all(bytes)
-        };
-        put(MAGIC)?;
-        put(&header_len.to_le_bytes())?;
-        put(&(payload_len as u64).to_le_bytes())?;
-        put(header)?;
-        for part in payload {
-            put(part)?;
+        // Small pieces are gathered, large ones written from where they are.
+        let mut gathered = Vec::with_capacity(FIXED + header.len() + 4);
+        let check = checksum(&lengths).to_le_bytes();
+        let parts = [&lengths[..], &check, header].into_iter();
+        for part in parts.chain(payload.iter().copied()) {
+            crc.update(part);
+            if part.len() < GATHER {
+                gathered.extend_from_slice(part);
+            }
+            if part.len() >= GATHER || gathered.len() >= GATHER {
+                (&self.file).write_all(&gathered)?;
+                gathered.clear();
+            }
+            if part.len() >= GATHER {
+                (&self.file).write_all(part)?;
+            }
         }
-        let sum = crc.sum();
-        out.write_all(&sum.to_le_bytes())?;
-        out.flush()?;
-        drop(out);
+        gathered.extend(crc.sum().to_le_bytes());
+        (&self.file).write_all(&gathered)?;
         if sync {
             self.file.sync_data()?;
         }
@@ -124,27 +152,46 @@ fn record_len(header: usize, payload: usize) -> u64 {
     (FIXED + header + payload + 4) as u64
 }
 
-/// The next record of at most `left` bytes; `None` at the end or where the log is torn.
-fn read_record(reader: &mut impl Read, left: u64) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
-    if left < FIXED as u64 + 4 {
-        return Ok(None);
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+/// What comes next in a log.
+enum Found {
+    /// Header and payload.
+    Record(Vec<u8>, Vec<u8>),
+    /// Nothing, or the beginning of a record.
+    End,
+    /// Something else.
+    Damage,
+}
+
+/// Reads the next record of at most `left` bytes.
+fn read_record(reader: &mut impl Read, left: u64) -> io::Result<Found> {
+    if left < FIXED as u64 {
+        return Ok(Found::End);
     }
     let mut fixed = [0u8; FIXED];
     reader.read_exact(&mut fixed)?;
-    let mut crc = flate2::Crc::new();
-    crc.update(&fixed);
-    let (magic, lengths) = fixed.split_at(4);
-    let (header_len, payload_len) = lengths.split_at(4);
-    let header_len = u64::from(u32::from_le_bytes(
-        header_len.try_into().expect("four bytes"),
-    ));
-    let payload_len = u64::from_le_bytes(payload_len.try_into().expect("eight bytes"));
+    let number = |at: usize| {
+        let bytes = fixed[at..at + 4].try_into().expect("four bytes");
+        u32::from_le_bytes(bytes)
+    };
+    let header_len = u64::from(number(4));
+    let payload_len = u64::from(number(8)) | (u64::from(number(12)) << 32);
+    if !fixed.starts_with(MAGIC) || number(LENGTHS) != checksum(&fixed[..LENGTHS]) {
+        return Ok(Found::Damage);
+    }
     let needed = header_len
         .checked_add(payload_len)
         .and_then(|n| n.checked_add(FIXED as u64 + 4));
-    if magic != MAGIC || needed.is_none_or(|needed| needed > left) {
-        return Ok(None);
+    if needed.is_none_or(|needed| needed > left) {
+        return Ok(Found::End);
     }
+    let mut crc = flate2::Crc::new();
+    crc.update(&fixed);
     let mut header = vec![0; header_len as usize];
     reader.read_exact(&mut header)?;
     crc.update(&header);
@@ -153,7 +200,11 @@ fn read_record(reader: &mut impl Read, left: u64) -> io::Result<Option<(Vec<u8>,
     crc.update(&payload);
     let mut sum = [0u8; 4];
     reader.read_exact(&mut sum)?;
-    Ok((u32::from_le_bytes(sum) == crc.sum()).then_some((header, payload)))
+    if u32::from_le_bytes(sum) == crc.sum() {
+        Ok(Found::Record(header, payload))
+    } else {
+        Ok(Found::Damage)
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_cut_anywhere_or_changed_anywhere_gives_a_prefix() {
+    fn a_log_cut_anywhere_gives_a_prefix_and_damage_is_told() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("log");
         let (mut wal, records) = read_all(&path);
@@ -197,8 +248,11 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x40;
             std::fs::write(&path, &bytes).expect("writes");
-            let (_, records) = read_all(&path);
-            assert_eq!(records.len(), at / one, "changed at {at}");
+            let error = Wal::open(&path, |_, _| Ok(())).err().expect("damage");
+            let place = format!("at byte {} of", at / one * one);
+            assert!(error.to_string().contains(&place), "{at}: {error}");
+            let left = std::fs::read(&path).expect("reads");
+            assert_eq!(left, bytes, "nothing is cut off");
         }
     }
 }

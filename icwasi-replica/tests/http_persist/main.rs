@@ -1,15 +1,12 @@
-//! The state directory: restarts, and processes that are killed at any moment.
+//! The state directory: restarts, damage, and (in `kill`) processes that are killed at any moment.
 
+#[path = "../http_support/mod.rs"]
 mod http_support;
+mod kill;
 
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use candid::Principal;
 use http_support::*;
-use ic_agent::Agent;
 use ic_agent::agent::CallResponse;
 use icwasi_replica::{Replica, ReplicaOptions, StartError};
 
@@ -208,108 +205,88 @@ async fn directories_and_ports_in_use_are_told_apart() {
     assert!(error.to_string().contains("ingress is damaged"), "{error}");
 }
 
-/// Not a test of its own: the process that the test below kills.
+/// Files under `dir`, with what changes when one is written again.
+fn stamps(dir: &Path) -> Vec<(std::path::PathBuf, u64, std::time::SystemTime)> {
+    use std::os::unix::fs::MetadataExt;
+    let mut all: Vec<_> = std::fs::read_dir(dir)
+        .expect("a directory")
+        .map(|entry| {
+            let entry = entry.expect("it can be listed");
+            let metadata = entry.metadata().expect("it is there");
+            let written = metadata.modified().expect("the system tells");
+            (entry.path(), metadata.ino(), written)
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// Compiling writes into the cache, so a start that leaves it as it was compiled nothing.
 #[tokio::test]
-async fn child_process() {
-    let Ok(dir) = std::env::var("ICWASI_TEST_STATE_DIR") else {
-        return;
-    };
-    let replica = Replica::start(options(Path::new(&dir)))
-        .await
-        .expect("the directory is free");
-    let address = format!("{}\n", replica.address());
-    let path = Path::new(&dir).with_extension("address");
-    std::fs::write(path.with_extension("tmp"), address).expect("writes");
-    std::fs::rename(path.with_extension("tmp"), path).expect("renames");
-    replica.wait_for_shutdown().await;
-}
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a replica in another process.
-async fn spawn(dir: &Path) -> (Killed, String) {
-    let file = dir.with_extension("address");
-    let _ = std::fs::remove_file(&file);
-    // Unlike a path, this also works when another build replaces the file meanwhile.
-    let child = Command::new("/proc/self/exe")
-        .args(["--exact", "child_process", "--nocapture"])
-        .env("ICWASI_TEST_STATE_DIR", dir)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("this binary runs");
-    let child = Killed(child);
-    let start = Instant::now();
-    loop {
-        if let Ok(text) = std::fs::read_to_string(&file) {
-            let address: SocketAddr = text.trim().parse().expect("an address");
-            return (child, format!("http://{address}"));
-        }
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "the replica does not start"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Counts up until the replica dies; the last count that was acknowledged.
-async fn count_until_dead(agent: Agent, id: Principal, mut last: u32) -> u32 {
-    loop {
-        let signed = agent.update(&id, "inc").with_arg([]).sign().expect("signs");
-        match agent.update_signed(id, signed.signed_update).await {
-            Ok(CallResponse::Response(reply)) => {
-                last = u32::from_le_bytes(reply.try_into().expect("four bytes"));
-            }
-            Ok(CallResponse::Poll(_)) => panic!("a short call is answered at once"),
-            Err(_) => return last,
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_loses_at_most_the_message_in_flight() {
+async fn a_second_start_compiles_nothing() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let state = dir.path().join("state");
-    let (mut child, mut url) = spawn(&state).await;
-    let owner = agent(&url, identity(1)).await;
+    let replica = Replica::start(options(dir.path())).await.expect("starts");
+    let owner = agent(&replica.url(), identity(1)).await;
     let id = install(&owner, &counter()).await;
-    let mut acknowledged = 0;
-    for round in 0u64..8 {
-        let counting = tokio::spawn(count_until_dead(
-            agent(&url, identity(2)).await,
-            id,
-            acknowledged,
-        ));
-        let pause = 20 + (round * 7919) % 180;
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        child.0.kill().expect("it runs");
-        child.0.wait().expect("it ends");
-        acknowledged = counting.await.expect("the counter ends");
+    assert_eq!(inc(&owner, id).await, 1);
+    replica.stop().await.expect("stops");
+    let cache = dir.path().join("compiled");
+    let before = stamps(&cache);
+    assert_eq!(before.len(), 1, "one module was compiled");
 
-        let (next, next_url) = spawn(&state).await;
-        let reader = agent(&next_url, identity(1)).await;
-        let found = get(&reader, id).await;
+    let replica = Replica::start(options(dir.path())).await.expect("starts");
+    let owner = agent(&replica.url(), identity(1)).await;
+    assert_eq!(inc(&owner, id).await, 2);
+    replica.stop().await.expect("stops");
+    assert_eq!(stamps(&cache), before);
+
+    // Without the cache it compiles again, and nothing is lost.
+    std::fs::remove_dir_all(&cache).expect("removes");
+    let replica = Replica::start(options(dir.path())).await.expect("starts");
+    let owner = agent(&replica.url(), identity(1)).await;
+    assert_eq!(inc(&owner, id).await, 3);
+    replica.stop().await.expect("stops");
+    assert_eq!(stamps(&cache).len(), 1);
+}
+
+#[tokio::test]
+async fn damage_is_named_and_nothing_is_changed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let replica = Replica::start(options(dir.path())).await.expect("starts");
+    let owner = agent(&replica.url(), identity(1)).await;
+    let id = install(&owner, &counter()).await;
+    assert_eq!(inc(&owner, id).await, 1);
+    replica.stop().await.expect("stops");
+
+    let canister = dir.path().join("canisters").join(id.to_text());
+    let blobs = std::fs::read_dir(dir.path().join("blobs")).expect("a directory");
+    let blob = blobs
+        .map(|blob| blob.expect("it can be listed").path())
+        .next();
+    for path in [
+        dir.path().join("keys"),
+        canister.join("state"),
+        canister.join("heap"),
+        canister.join("stable"),
+        blob.expect("the module"),
+    ] {
+        let whole = std::fs::read(&path).expect("it is there");
+        std::fs::write(&path, &whole[..whole.len() / 2]).expect("writes");
+        let error = Replica::start(options(dir.path())).await.err();
+        let error = error.expect("half of it is missing").to_string();
+        let name = path.display().to_string();
         assert!(
-            found == acknowledged || found == acknowledged + 1,
-            "round {round}: {acknowledged} acknowledged, {found} found"
+            error.contains(&name) && error.contains("damaged"),
+            "{error}"
         );
-        let heap = reader
-            .query(&id, "heap_count")
-            .with_arg([])
-            .call()
-            .await
-            .expect("replies");
-        assert_eq!(heap, found.to_le_bytes(), "heap and stable memory agree");
-        acknowledged = found;
-        child = next;
-        url = next_url;
+        let left = std::fs::metadata(&path).expect("it is there").len();
+        assert_eq!(left, whole.len() as u64 / 2, "{name} was changed");
+        std::fs::write(&path, &whole).expect("writes");
     }
-    assert!(acknowledged > 8, "something was counted: {acknowledged}");
+    let replica = Replica::start(options(dir.path()))
+        .await
+        .expect("all is back");
+    let owner = agent(&replica.url(), identity(1)).await;
+    assert_eq!(inc(&owner, id).await, 2);
+    replica.stop().await.expect("stops");
 }

@@ -1,6 +1,9 @@
 //! What the replica believes and what it does not: signatures, delegations, expiry, replay, sizes.
 
+#[path = "../http_support/mod.rs"]
 mod http_support;
+mod keys;
+mod paths;
 
 use http_support::*;
 use ic_agent::AgentError;
