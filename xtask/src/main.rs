@@ -133,6 +133,18 @@ fn execute(command: Command) -> Result<()> {
             }
             run(&mut bench)
         }
+        Command::Bench {
+            what: Bench::Replica,
+            json,
+        } => {
+            let mut bench = cargo();
+            bench.args(["bench", "--quiet", "--locked", "--package"]);
+            bench.args(["icwasi-replica", "--bench", "speed", "--"]);
+            if let Some(file) = json {
+                bench.arg("--json").arg(std::path::absolute(file)?);
+            }
+            run(&mut bench)
+        }
         Command::Canister {
             example,
             mode,
