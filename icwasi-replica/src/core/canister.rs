@@ -331,6 +331,20 @@ impl Canister {
         self.stable.pages() * WASM_PAGE
     }
 
+    /// Whether its memory has 64-bit addresses.
+    pub(super) fn is_wasm64(&self) -> bool {
+        self.code.as_ref().is_some_and(|c| c.compiled.info.wasm64)
+    }
+
+    /// Bytes that storage is paid for: heap, stable memory, module, chunks, log, certified data.
+    /// Snapshots are kept, and billed, by their owner.
+    pub fn billed_bytes(&self) -> u64 {
+        let module = self.module().map_or(0, |m| m.len());
+        let chunks: usize = self.chunk_store.values().map(Vec::len).sum();
+        let small = module + chunks + self.log.used() + self.certified_data.len();
+        self.heap_bytes() + self.stable_bytes() + small as u64
+    }
+
     /// Copies from the heap; `false` if the range is not within it.
     pub fn heap_read(&self, offset: u64, out: &mut [u8]) -> bool {
         self.heap
@@ -348,11 +362,16 @@ impl Canister {
         &self.globals
     }
 
-    /// Whether less than `wasm_memory_threshold` is left below `wasm_memory_limit`.
+    /// Whether less than `wasm_memory_threshold` is left below `wasm_memory_limit`, or below 4 GiB
+    /// if there is none.
     pub(super) fn is_low_on_memory(&self) -> bool {
         let s = &self.settings;
-        s.wasm_memory_limit != 0
-            && s.wasm_memory_limit.saturating_sub(self.heap_bytes()) < s.wasm_memory_threshold
+        let limit = match s.wasm_memory_limit {
+            0 => 4 << 30,
+            limit => limit,
+        };
+        // Callbacks are not bound by the limit, so more than it may be in use.
+        s.wasm_memory_threshold > 0 && limit < self.heap_bytes() + s.wasm_memory_threshold
     }
 
     /// Whether `principal` is a controller.

@@ -17,6 +17,25 @@ pub const COMPILE_PER_OPERATOR: u64 = 6_000;
 pub const COMPILE_CACHED_DIVISOR: u64 = 100;
 /// Operators that a global counts for in the compile charge.
 pub const COMPILE_OPERATORS_PER_GLOBAL: u64 = 2;
+/// Operators that instrumentation adds to every module, besides those in its functions: three
+/// globals, a function that subtracts (20) and one that counts clean pages of stable memory (46).
+pub const COMPILE_ADDED: u64 = 3 * COMPILE_OPERATORS_PER_GLOBAL + 20 + 46;
+
+/// Operators of the function that replaces an imported one in the compiled module: access to
+/// stable memory is wasm there.
+pub fn compile_replaced(import: &str) -> u64 {
+    match import {
+        "stable_size" => 10,
+        "stable64_size" => 2,
+        "stable_grow" => 24,
+        "stable64_grow" => 21,
+        "stable_read" => 106,
+        "stable64_read" => 119,
+        "stable_write" => 91,
+        "stable64_write" => 107,
+        _ => 0,
+    }
+}
 
 /// Most System API functions, per call.
 pub const API_DEFAULT: u64 = 500;

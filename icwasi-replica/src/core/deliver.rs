@@ -3,7 +3,8 @@
 use candid::Principal;
 
 use super::Core;
-use super::canister::CanisterStatus;
+use super::canister::{Canister, CanisterStatus};
+use super::cycles;
 use super::execute::{self, Entry, Ran};
 use super::limits;
 use super::system_api::{Message, context};
@@ -23,6 +24,7 @@ impl Core {
             & (context::QUERY
                 | context::COMPOSITE_QUERY
                 | context::COMPOSITE_CALLBACK
+                | context::COMPOSITE_CLEANUP
                 | context::INSPECT)
             != 0;
         let limits = &self.limits;
@@ -33,9 +35,7 @@ impl Core {
         };
         // The setting binds what is not somebody's answer: updates, timers, installation.
         let limited = bits & (context::UPDATE | context::SYSTEM | context::INIT) != 0;
-        let wasm64 = canister
-            .and_then(|c| c.code.as_ref())
-            .is_some_and(|c| c.compiled.info.wasm64);
+        let wasm64 = canister.is_some_and(Canister::is_wasm64);
         Box::new(Message {
             context: bits,
             replicated: !query,
@@ -57,6 +57,8 @@ impl Core {
             limits: limits.clone(),
             subnet: self.subnet.clone(),
             balance: canister.map_or(0, |c| c.cycles),
+            frozen_below: canister.map_or(0, |c| cycles::threshold(c, limits)),
+            frozen_per_byte: canister.map_or(0, |c| cycles::threshold_per_byte(c, limits)),
             available: 0,
             refunded: 0,
             answered: false,
@@ -70,7 +72,7 @@ impl Core {
             accepted: false,
             pending: None,
             calls: Vec::new(),
-            call_capacity: limits.queue_capacity,
+            waiting: Default::default(),
             certified_data: None,
             certified_before: canister
                 .map(|c| c.certified_data.clone())
@@ -118,12 +120,14 @@ impl Core {
         }
     }
 
-    /// Keeps what a message did if it ended well and `keep` is set; undoes it otherwise.
+    /// Keeps what a message did if it ended well and `keep` is set; undoes it otherwise. What is
+    /// left of the cycles that were paid ahead for executing it goes back to the canister.
     pub(super) fn finish(
         &mut self,
         id: &Principal,
         ran: Ran,
         keep: bool,
+        paid: u128,
     ) -> (Result<(), UserError>, Box<Message>, ExecutionStats) {
         let Ran {
             mut message,
@@ -136,9 +140,10 @@ impl Core {
         };
         if self.limits.fees.charge {
             let fees = &self.limits.fees;
-            let fee = fees.update + fees.ten_instructions * u128::from(stats.instructions) / 10;
-            canister.cycles = canister.cycles.saturating_sub(fee);
-            message.balance = message.balance.saturating_sub(fee);
+            let fee = fees.execution(stats.instructions, canister.is_wasm64());
+            let refund = paid.saturating_sub(fee);
+            canister.cycles = canister.cycles.saturating_add(refund);
+            message.balance = message.balance.saturating_add(refund);
         }
         if result.is_ok() && keep {
             let before = (
@@ -168,10 +173,16 @@ impl Core {
                 execute::rollback(canister);
             }
         } else {
-            if result.is_ok() {
+            // A query that is executed as an update may accept cycles.
+            let changed = result.is_ok() && canister.cycles != message.balance;
+            if changed {
                 canister.cycles = message.balance;
+                canister.version += 1;
             }
             execute::rollback(canister);
+            if changed {
+                result = self.save(id);
+            }
         }
         (result, message, stats)
     }

@@ -282,15 +282,15 @@ fn explain(id: &Principal, e: &wasmtime::Error, exhausted: bool, limit: u64) -> 
                 ErrorCode::CanisterMemoryAccessLimitExceeded,
                 format!("Canister exceeded memory access limits: {why}"),
             ),
-            HostTrap::WasmMemoryLimit { bytes, limit } => (
-                ErrorCode::CanisterWasmMemoryLimitExceeded,
+            HostTrap::WasmMemoryLimit { bytes, limit } => wasm_memory_limit(*bytes, *limit),
+            HostTrap::OutOfCycles(why) => (ErrorCode::CanisterOutOfCycles, why.clone()),
+            HostTrap::CannotPayMemory { bytes, missing } => (
+                ErrorCode::InsufficientCyclesInMemoryGrow,
                 format!(
-                    "Canister exceeded its current Wasm memory limit of {limit} bytes. The peak \
-                     Wasm memory usage was {bytes} bytes. If the canister reaches 4GiB, then it \
-                     may stop functioning and may become unrecoverable."
+                    "Canister cannot grow memory by {bytes} bytes due to insufficient cycles. At \
+                     least {missing} additional cycles are required."
                 ),
             ),
-            HostTrap::OutOfCycles(why) => (ErrorCode::CanisterOutOfCycles, why.clone()),
         }
     } else if let Some(trap) = e.downcast_ref::<Trap>() {
         match trap {
@@ -316,6 +316,31 @@ fn explain(id: &Principal, e: &wasmtime::Error, exhausted: bool, limit: u64) -> 
         }
     }
     UserError::new(code, message)
+}
+
+fn wasm_memory_limit(bytes: u64, limit: u64) -> (ErrorCode, String) {
+    (
+        ErrorCode::CanisterWasmMemoryLimitExceeded,
+        format!(
+            "Canister exceeded its current Wasm memory limit of {limit} bytes. The peak Wasm \
+             memory usage was {bytes} bytes. If the canister reaches 4GiB, then it may stop \
+             functioning and may become unrecoverable."
+        ),
+    )
+}
+
+/// Whether a canister's heap is within the limit that its settings give it.
+pub fn check_wasm_memory_limit(canister: &Canister) -> Result<(), UserError> {
+    let limit = canister.settings.wasm_memory_limit;
+    let bytes = canister.heap_bytes();
+    if limit == 0 || bytes <= limit {
+        return Ok(());
+    }
+    let (code, text) = wasm_memory_limit(bytes, limit);
+    Err(UserError::new(
+        code,
+        format!("Error from Canister {}: {text}", canister.id),
+    ))
 }
 
 fn out_of_instructions(limit: u64) -> (ErrorCode, String) {
@@ -357,6 +382,60 @@ pub fn rollback(canister: &mut Canister) {
         && live.set_globals(&canister.globals).is_err()
     {
         canister.live = None;
+    }
+}
+
+/// The state between two messages of one query: what is undone when the second one traps.
+pub struct Savepoint {
+    heap_bytes: u64,
+    heap: Vec<(u64, Box<[u8]>)>,
+    globals: Vec<GlobalValue>,
+    stable_pages: u64,
+    stable: Vec<(u64, Box<[u8]>)>,
+}
+
+/// Notes the state of a canister. Costs by pages that the query touched so far.
+pub fn save_point(engine: &WasmEngine, canister: &mut Canister) -> Option<Savepoint> {
+    let own = |ranges: Vec<(u64, &[u8])>| ranges.iter().map(|(o, b)| (*o, (*b).into())).collect();
+    let code = canister.code.clone()?;
+    let live = canister.live.as_mut()?;
+    let saved = Savepoint {
+        heap_bytes: canister.heap.as_ref().map_or(0, Heap::len),
+        heap: canister
+            .heap
+            .as_ref()
+            .map(|h| own(h.changes()))
+            .unwrap_or_default(),
+        globals: live.globals(),
+        stable_pages: canister.stable.pages(),
+        stable: own(canister.stable.changes()),
+    };
+    if code.compiled.single_use {
+        canister.live = Live::new(engine, &code, canister.heap.as_ref(), &saved.globals).ok();
+    }
+    Some(saved)
+}
+
+/// Goes back to a state within the same query.
+pub fn restore_point(engine: &WasmEngine, canister: &mut Canister, saved: &Savepoint) {
+    rollback(canister);
+    if let Some(heap) = &canister.heap {
+        heap.grow_to(saved.heap_bytes);
+        for (offset, bytes) in &saved.heap {
+            heap.write(*offset, bytes);
+        }
+    }
+    let more = saved.stable_pages - canister.stable.pages();
+    canister.stable.grow(more);
+    for (offset, bytes) in &saved.stable {
+        let _ = canister.stable.write(*offset, bytes);
+    }
+    let kept = canister
+        .live
+        .as_mut()
+        .is_some_and(|live| live.set_globals(&saved.globals).is_ok());
+    if !kept && let Some(code) = canister.code.clone() {
+        canister.live = Live::new(engine, &code, canister.heap.as_ref(), &saved.globals).ok();
     }
 }
 

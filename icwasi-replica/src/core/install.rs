@@ -78,6 +78,8 @@ impl Core {
             compiled,
         };
         let hash = code.hash;
+        let paid = self.prepayment(id, self.limits.install_instructions);
+        self.withdraw(id, paid)?;
         let mut before = None;
         let result = self.replace(sender, id, mode, code, arg, &mut stats, &mut before);
         let result = result.and_then(|()| {
@@ -103,6 +105,10 @@ impl Core {
                 }
             })
         });
+        let fee = self.prepayment(id, stats.instructions);
+        if let Some(canister) = self.canisters.get_mut(id) {
+            canister.cycles = canister.cycles.saturating_add(paid.saturating_sub(fee));
+        }
         match result {
             Ok(()) => Ok(stats),
             Err(e) => {
@@ -127,7 +133,9 @@ impl Core {
         stats: &mut ExecutionStats,
         before: &mut Option<Before>,
     ) -> Result<(), UserError> {
-        let mut left = self.limits.install_instructions;
+        // Compiling is a part of the message.
+        let total = self.limits.install_instructions;
+        let mut left = total.saturating_sub(stats.compile_instructions);
         let upgrade = match mode {
             InstallMode::Upgrade(options) => Some(options),
             _ => None,
@@ -174,7 +182,6 @@ impl Core {
             let entry = Entry::Export(hook);
             self.hook(sender, id, context::INIT, arg, entry, &mut left, stats)?;
         }
-        // Modules with none of the two are still instantiated: it may fail.
         let canister = self
             .canisters
             .get_mut(id)
@@ -182,7 +189,7 @@ impl Core {
         stats.heap_pages = canister.heap_bytes() / super::limits::WASM_PAGE;
         stats.stable_pages = canister.stable.pages();
         stats.messages = 1;
-        Ok(())
+        execute::check_wasm_memory_limit(canister)
     }
 
     /// Takes the old code out and the new one in.

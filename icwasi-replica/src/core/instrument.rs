@@ -1,9 +1,8 @@
 //! Rewrites a validated module so that it meters itself exactly as on the IC.
 //!
-//! A mutable `i64` global counts down. The cost of each straight-line block is subtracted at the
-//! block's start; function entries and loop heads also check whether the counter went below zero;
-//! bulk operators subtract their size operand. Every index of the original module stays valid:
-//! functions, types and globals are only appended, so operators are copied as raw bytes.
+//! A mutable `i64` global counts down; what function bodies do to it is in [`super::metering`].
+//! Every index of the original module stays valid: functions, types, globals and locals are only
+//! appended, so operators are copied as raw bytes.
 //!
 //! Besides metering:
 //! - the `start` function becomes the export [`START`], so that instances can be made at any time;
@@ -15,11 +14,12 @@
 
 use wasm_encoder::{
     CodeSection, ConstExpr, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType,
-    Instruction, Module, RawSection, SectionId, TypeSection,
+    Module, RawSection, SectionId, TypeSection,
 };
 use wasmparser::{Operator, ValType};
 
 use super::costs;
+use super::metering::{self, Added};
 use super::sections::{Sections, appended, memory_type, read_sections, table_type};
 
 /// Export of the instruction counter.
@@ -63,236 +63,6 @@ pub struct Instrumented {
     pub charged_operators: u64,
 }
 
-/// Which side effects a static charge has besides subtracting.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    /// Function entry or loop head: checks the counter.
-    Reentrant,
-    /// Anything else.
-    Plain,
-}
-
-#[derive(Clone, Copy)]
-enum Injection {
-    Static {
-        scope: Scope,
-        cost: u64,
-    },
-    /// Charges the `i32` or `i64` on top of the stack.
-    Dynamic {
-        wide: bool,
-    },
-}
-
-/// Where in a function's operators something is charged. `ops` are the operators without locals.
-/// Exposed to the parent for its tests of the algorithm.
-fn injections(ops: &[(Operator<'_>, usize)], wasm64: bool) -> Vec<(usize, Injection)> {
-    let mut out: Vec<(usize, Injection)> = Vec::new();
-    let mut start = 0usize;
-    let mut scope = Scope::Reentrant;
-    let mut cost = costs::FUNCTION_ENTRY;
-    for (pos, (op, _)) in ops.iter().enumerate() {
-        cost += costs::operator(op, wasm64);
-        let next = match op {
-            Operator::Loop { .. } => Some(Scope::Reentrant),
-            Operator::If { .. }
-            | Operator::Else
-            | Operator::Br { .. }
-            | Operator::BrIf { .. }
-            | Operator::BrTable { .. }
-            | Operator::End
-            | Operator::Return
-            | Operator::Unreachable
-            | Operator::ReturnCall { .. }
-            | Operator::ReturnCallIndirect { .. } => Some(Scope::Plain),
-            Operator::MemoryFill { .. }
-            | Operator::MemoryCopy { .. }
-            | Operator::TableFill { .. }
-            | Operator::TableCopy { .. } => {
-                out.push((pos, Injection::Dynamic { wide: wasm64 }));
-                None
-            }
-            Operator::MemoryInit { .. } | Operator::TableInit { .. } => {
-                out.push((pos, Injection::Dynamic { wide: false }));
-                None
-            }
-            _ => None,
-        };
-        if let Some(next) = next {
-            out.push((start, Injection::Static { scope, cost }));
-            start = pos + 1;
-            scope = next;
-            cost = 0;
-        }
-    }
-    // After the last `end` nothing follows: `start` is past the operators and the cost is 0.
-    out.retain(|(_, i)| {
-        !matches!(
-            i,
-            Injection::Static {
-                scope: Scope::Plain,
-                cost: 0
-            }
-        )
-    });
-    out.sort_by_key(|(pos, _)| *pos);
-    out
-}
-
-/// Indices of what is appended to the module.
-struct Added {
-    counter: u32,
-    exhausted: u32,
-    out_of_instructions: u32,
-    charge32: u32,
-    charge64: u32,
-}
-
-fn put(sink: &mut Vec<u8>, instructions: &[Instruction<'_>]) {
-    for i in instructions {
-        wasm_encoder::Encode::encode(i, sink);
-    }
-}
-
-fn inject(sink: &mut Vec<u8>, injection: Injection, added: &Added) -> u64 {
-    match injection {
-        Injection::Static { scope, cost } => {
-            put(
-                sink,
-                &[
-                    Instruction::GlobalGet(added.counter),
-                    Instruction::I64Const(cost as i64),
-                    Instruction::I64Sub,
-                    Instruction::GlobalSet(added.counter),
-                ],
-            );
-            if scope == Scope::Plain {
-                return 4;
-            }
-            put(
-                sink,
-                &[
-                    Instruction::GlobalGet(added.counter),
-                    Instruction::I64Const(0),
-                    Instruction::I64LtS,
-                    Instruction::If(wasm_encoder::BlockType::Empty),
-                    Instruction::Call(added.out_of_instructions),
-                    Instruction::End,
-                ],
-            );
-            10
-        }
-        Injection::Dynamic { wide } => {
-            let function = if wide { added.charge64 } else { added.charge32 };
-            put(sink, &[Instruction::Call(function)]);
-            1
-        }
-    }
-}
-
-/// Copies one function body with its charges. Returns the number of operators now in it.
-fn body(
-    code: &wasmparser::FunctionBody<'_>,
-    original: &[u8],
-    wasm64: bool,
-    added: &Added,
-    drops_data: &mut bool,
-    sink: &mut Vec<u8>,
-) -> Result<u64, InstrumentError> {
-    let reader = code.get_operators_reader()?;
-    let first = reader.original_position();
-    let end = code.range().end;
-    sink.extend_from_slice(&original[code.range().start..first]);
-    let ops = reader
-        .into_iter_with_offsets()
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut count = ops.len() as u64;
-    let mut copied = first;
-    for (pos, injection) in injections(&ops, wasm64) {
-        let offset = ops.get(pos).map_or(end, |(_, offset)| *offset);
-        sink.extend_from_slice(&original[copied..offset]);
-        copied = offset;
-        count += inject(sink, injection, added);
-    }
-    sink.extend_from_slice(&original[copied..end]);
-    for (op, _) in &ops {
-        match op {
-            Operator::DataDrop { .. } => *drops_data = true,
-            // The reference surrounds memory.grow with three operators of its own.
-            Operator::MemoryGrow { .. } => count += 3,
-            _ => {}
-        }
-    }
-    Ok(count)
-}
-
-/// `charge(size) -> size`: subtracts `size`, clamped at `i64::MIN`, and stops below zero.
-fn charge_function(wide: bool, added: &Added) -> Vec<u8> {
-    // One local of type i64: the counter before.
-    let mut sink = vec![1, 1, 0x7e];
-    put(
-        &mut sink,
-        &[
-            Instruction::GlobalGet(added.counter),
-            Instruction::LocalTee(1),
-        ],
-    );
-    put(&mut sink, &[Instruction::LocalGet(0)]);
-    if !wide {
-        put(&mut sink, &[Instruction::I64ExtendI32U]);
-    }
-    put(
-        &mut sink,
-        &[
-            Instruction::I64Sub,
-            Instruction::GlobalSet(added.counter),
-            // A size above i64::MAX, or a difference that wrapped around, is more than any limit.
-            Instruction::LocalGet(0),
-        ],
-    );
-    if !wide {
-        put(&mut sink, &[Instruction::I64ExtendI32U]);
-    }
-    put(
-        &mut sink,
-        &[
-            Instruction::I64Const(0),
-            Instruction::I64LtS,
-            Instruction::LocalGet(1),
-            Instruction::GlobalGet(added.counter),
-            Instruction::I64LtS,
-            Instruction::I32Or,
-            Instruction::If(wasm_encoder::BlockType::Empty),
-            Instruction::I64Const(i64::MIN),
-            Instruction::GlobalSet(added.counter),
-            Instruction::End,
-            Instruction::GlobalGet(added.counter),
-            Instruction::I64Const(0),
-            Instruction::I64LtS,
-            Instruction::If(wasm_encoder::BlockType::Empty),
-            Instruction::Call(added.out_of_instructions),
-            Instruction::End,
-            Instruction::LocalGet(0),
-            Instruction::End,
-        ],
-    );
-    sink
-}
-
-fn out_of_instructions_function(added: &Added) -> Vec<u8> {
-    let mut sink = vec![0];
-    put(
-        &mut sink,
-        &[
-            Instruction::I32Const(1),
-            Instruction::GlobalSet(added.exhausted),
-            Instruction::Unreachable,
-            Instruction::End,
-        ],
-    );
-    sink
-}
-
 /// Rewrites `wasm`, which validation has accepted.
 pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
     let s = read_sections(wasm)?;
@@ -304,6 +74,7 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
     let mut imports = wasm_encoder::ImportSection::new();
     let mut imported_functions = 0;
     let mut memory = None;
+    let mut replaced = 0;
     if let Some(reader) = &s.imports {
         for import in reader.clone().into_imports() {
             let import = import?;
@@ -315,6 +86,7 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
                         wasm_encoder::EntityType::Function(index),
                     );
                     imported_functions += 1;
+                    replaced += costs::compile_replaced(import.name);
                 }
                 wasmparser::TypeRef::Memory(ty) => {
                     memory = Some(ty);
@@ -416,17 +188,22 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
     }
 
     let mut code = CodeSection::new();
-    let mut charged_operators = u64::from(s.globals) * costs::COMPILE_OPERATORS_PER_GLOBAL;
+    let mut charged_operators =
+        u64::from(s.globals) * costs::COMPILE_OPERATORS_PER_GLOBAL + costs::COMPILE_ADDED;
+    charged_operators += replaced;
     let mut drops_data = false;
     let mut buffer = Vec::new();
-    for b in &s.bodies {
+    for (b, ty) in s.bodies.iter().zip(&s.function_types) {
         buffer.clear();
-        charged_operators += body(b, wasm, wasm64, &added, &mut drops_data, &mut buffer)?;
+        let params = s.type_params.get(*ty as usize).copied().unwrap_or(0);
+        let copied = metering::body(b, wasm, params, wasm64, &added, &mut buffer)?;
+        charged_operators += copied.operators;
+        drops_data |= copied.drops_data;
         code.raw(&buffer);
     }
-    code.raw(&out_of_instructions_function(&added));
-    code.raw(&charge_function(false, &added));
-    code.raw(&charge_function(true, &added));
+    code.raw(&metering::out_of_instructions_function(&added));
+    code.raw(&metering::charge_function(false, &added));
+    code.raw(&metering::charge_function(true, &added));
     module.section(&code);
 
     let data = data_section(&s, wasm, &mut module)?;

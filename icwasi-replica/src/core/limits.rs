@@ -26,6 +26,11 @@ pub struct Limits {
     pub inspect_instructions: u64,
     /// Depth of a composite query's call tree (code).
     pub composite_query_depth: usize,
+    /// All nodes of a composite query's call tree together (code). The reference also bounds the
+    /// wall-clock time of a tree to 10 s; this does not, since results must not depend on it.
+    pub composite_query_instructions: u64,
+    /// What each call of a composite query takes from that (code).
+    pub composite_query_call_overhead: u64,
     /// Ingress message (limits doc).
     pub ingress_bytes: usize,
     /// Request between canisters of one subnet (limits doc).
@@ -140,8 +145,12 @@ pub struct Fees {
     pub xnet_byte: u128,
     /// Creating a canister.
     pub create_canister: u128,
-    /// A GiB for a second.
+    /// A GiB for a second (fees doc; the code of 2026 has 317,500).
     pub gib_second: u128,
+    /// A percent of compute allocation for a second.
+    pub compute_percent_second: u128,
+    /// How much dearer an instruction is with 64-bit memory (code).
+    pub wasm64_factor: u128,
     /// `http_request` outcall: base, and per node.
     pub http_base: u128,
     /// Added per node, times nodes.
@@ -173,6 +182,8 @@ impl Default for Fees {
             xnet_byte: 1_000,
             create_canister: 500_000_000_000,
             gib_second: 127_000,
+            compute_percent_second: 10_000_000,
+            wasm64_factor: 2,
             http_base: 3_000_000,
             http_per_node: 60_000,
             http_request_byte: 400,
@@ -197,6 +208,8 @@ impl Default for Limits {
             install_instructions: 300_000_000_000,
             inspect_instructions: 200_000_000,
             composite_query_depth: 6,
+            composite_query_instructions: 5_000_000_000,
+            composite_query_call_overhead: 50_000_000,
             ingress_bytes: (2 * MIB) as usize,
             xnet_request_bytes: (10 * MIB) as usize,
             reply_bytes: (2 * MIB) as usize,

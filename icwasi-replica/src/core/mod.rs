@@ -6,6 +6,7 @@
 
 mod canister;
 pub mod costs;
+mod cycles;
 mod deliver;
 mod engine;
 mod execute;
@@ -14,6 +15,7 @@ mod hooks;
 mod install;
 mod instrument;
 pub mod limits;
+mod metering;
 mod persistence;
 mod query;
 mod scheduler;
@@ -65,6 +67,8 @@ pub struct Core {
     journal: Option<Box<dyn Journal>>,
     certificate: Option<DataCertificate>,
     print: Option<PrintHook>,
+    /// Until when storage was charged.
+    storage_paid_until: u64,
 }
 
 impl Core {
@@ -87,6 +91,7 @@ impl Core {
             journal: None,
             certificate: None,
             print: None,
+            storage_paid_until: 0,
         })
     }
 
@@ -97,6 +102,9 @@ impl Core {
 
     /// Sets the time that the next messages see, nanoseconds since 1970. Never goes backwards.
     pub fn set_time(&mut self, nanos: u64) {
+        if self.time == 0 {
+            self.storage_paid_until = nanos;
+        }
         self.time = self.time.max(nanos);
     }
 
@@ -214,9 +222,6 @@ impl Core {
             .canisters
             .get_mut(id)
             .ok_or_else(|| UserError::not_found(id))?;
-        if canister.status == status {
-            return Ok(());
-        }
         canister.status = status;
         canister.version += 1;
         self.commit(id, false, false)
@@ -296,11 +301,12 @@ impl Core {
         method: &str,
         arg: Vec<u8>,
     ) -> Result<CallOutcome, UserError> {
-        self.run_query(id, sender, method, arg, 0, &mut Vec::new())
+        self.run_query(id, sender, method, arg)
     }
 
     /// Runs heartbeats and timers that are due. Returns how many were run.
     pub fn run_timers(&mut self) -> usize {
+        self.charge_storage();
         let due: Vec<(Principal, bool, bool)> = self
             .canisters
             .values()
@@ -321,9 +327,13 @@ impl Core {
                 count += 1;
             }
             if timer && let Some(canister) = self.canisters.get_mut(&id) {
-                // It fires once, even if it traps.
+                // It fires once, even if it traps; so it must not come back after a crash.
                 canister.global_timer = 0;
-                self.run_system(&id, "canister_global_timer");
+                if !self.run_system(&id, "canister_global_timer")
+                    && let Err(e) = self.save(&id)
+                {
+                    tracing::warn!("the timer of {id} may fire again after a restart: {e}");
+                }
                 count += 1;
             }
         }

@@ -3,13 +3,13 @@
 //! One call from outside is run to completion with all calls that it causes. Each message is
 //! atomic; a callback that traps is undone alone, and its cleanup runs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use candid::Principal;
 use ic_error_types::ErrorCode;
 
 use super::canister::CanisterStatus;
-use super::execute::Entry;
+use super::execute::{self, Entry};
 use super::system_api::{Callback, Message, OutgoingCall, Response, context};
 use super::types::{CallOutcome, ExecutionStats, UserError};
 use super::validate::MethodKind;
@@ -25,6 +25,8 @@ pub enum Origin {
     Ingress(u64),
     /// A canister's call context.
     Call {
+        /// Who called.
+        caller: Principal,
         /// The caller's context.
         context: u64,
         /// What runs there.
@@ -62,6 +64,8 @@ type Answer = Result<Vec<u8>, UserError>;
 enum Task {
     Request(Request),
     Response {
+        caller: Principal,
+        callee: Principal,
         context: u64,
         callback: Callback,
         answer: Answer,
@@ -72,11 +76,13 @@ enum Task {
 /// Open calls and what is to be run.
 #[derive(Default)]
 pub struct Scheduler {
-    contexts: HashMap<u64, CallContext>,
+    contexts: BTreeMap<u64, CallContext>,
     queue: VecDeque<Task>,
     next: u64,
     /// Answers to calls from outside.
-    answers: HashMap<u64, Answer>,
+    answers: BTreeMap<u64, Answer>,
+    /// Requests without an answer, by caller and callee.
+    waiting: BTreeMap<Principal, BTreeMap<Principal, usize>>,
     stats: ExecutionStats,
 }
 
@@ -89,6 +95,8 @@ impl Core {
         method: &str,
         arg: Vec<u8>,
     ) -> Result<CallOutcome, UserError> {
+        let fee = self.limits.fees.ingress_message(method.len() + arg.len());
+        self.withdraw(id, fee)?;
         self.scheduler.next += 1;
         let ticket = self.scheduler.next;
         self.scheduler.stats = ExecutionStats::default();
@@ -141,11 +149,19 @@ impl Core {
             match self.scheduler.queue.pop_front() {
                 Some(Task::Request(request)) => self.request(request),
                 Some(Task::Response {
+                    caller,
+                    callee,
                     context,
                     callback,
                     answer,
                     refund,
                 }) => {
+                    self.arrived(&caller, &callee);
+                    let unused = match self.scheduler.contexts.contains_key(&context) {
+                        true => refund,
+                        false => refund.saturating_add(callback.paid_execution),
+                    };
+                    self.refund(&caller, &callback, &answer, unused);
                     self.response(context, callback, answer, refund);
                 }
                 None => break,
@@ -153,13 +169,19 @@ impl Core {
         }
     }
 
-    fn answer(&mut self, origin: Origin, answer: Answer, refund: u128) {
+    fn answer(&mut self, origin: Origin, callee: &Principal, answer: Answer, refund: u128) {
         match origin {
             Origin::Ingress(ticket) => {
                 self.scheduler.answers.insert(ticket, answer);
             }
-            Origin::Call { context, callback } => {
+            Origin::Call {
+                caller,
+                context,
+                callback,
+            } => {
                 self.scheduler.queue.push_back(Task::Response {
+                    caller,
+                    callee: *callee,
                     context,
                     callback,
                     answer,
@@ -190,7 +212,7 @@ impl Core {
             Err(e) => {
                 // A refused call must not keep the loop alive for ever.
                 self.scheduler.stats.messages += 1;
-                return self.answer(request.origin, Err(e), request.cycles);
+                return self.answer(request.origin, &request.callee, Err(e), request.cycles);
             }
         };
         let (bits, export) = match kind {
@@ -221,7 +243,7 @@ impl Core {
             error: None,
         };
         let id = self.open(open);
-        self.execute(id, message, Entry::Export(&export));
+        self.execute(id, message, Entry::Export(&export), None);
         self.close(id);
     }
 
@@ -254,11 +276,23 @@ impl Core {
                 ErrorCode::CompositeQueryCalledInReplicatedMode,
                 "Composite query cannot be called in replicated mode",
             )),
+            Some(MethodKind::Update) => {
+                self.check_wasm_memory_limit(id)?;
+                Ok(MethodKind::Update)
+            }
             Some(kind) => Ok(kind),
             None => Err(UserError::new(
                 ErrorCode::CanisterMethodNotFound,
                 format!("Error from Canister {id}: Canister has no update method '{method}'."),
             )),
+        }
+    }
+
+    /// Refuses updates of a canister whose heap is beyond its own limit.
+    fn check_wasm_memory_limit(&self, id: &Principal) -> Result<(), UserError> {
+        match self.canisters.get(id) {
+            Some(c) => execute::check_wasm_memory_limit(c),
+            None => Err(UserError::not_found(id)),
         }
     }
 
@@ -306,18 +340,41 @@ impl Core {
     }
 
     /// Runs a message of a call context, keeps or undoes it, sends its calls and its answer.
-    /// `false` if it was undone.
-    fn execute(&mut self, id: u64, mut message: Box<Message>, entry: Entry<'_>) -> bool {
+    /// `false` if it was undone. `paid`: cycles that were taken for it before.
+    fn execute(
+        &mut self,
+        id: u64,
+        mut message: Box<Message>,
+        entry: Entry<'_>,
+        paid: Option<u128>,
+    ) -> bool {
+        let canister = message.canister;
+        let paid = match paid {
+            Some(paid) => paid,
+            None => {
+                let paid = self.prepayment(&canister, message.limit);
+                if let Err(e) = self.withdraw(&canister, paid) {
+                    self.scheduler.stats.messages += 1;
+                    if let Some(open) = self.scheduler.contexts.get_mut(&id) {
+                        open.error = Some(e);
+                    }
+                    return false;
+                }
+                paid
+            }
+        };
         let Some(open) = self.scheduler.contexts.get(&id) else {
             return false;
         };
+        message.balance = self.canisters.get(&canister).map_or(0, |c| c.cycles);
         message.answered = open.answered;
         message.context_instructions = open.instructions;
-        message.call_capacity = self.limits.queue_capacity.saturating_sub(open.outstanding);
-        let canister = message.canister;
+        if let Some(waiting) = self.scheduler.waiting.get(&canister) {
+            message.waiting.clone_from(waiting);
+        }
         let keep = message.context != context::REPLICATED_QUERY;
         let ran = self.run_on(&canister, message, entry);
-        let (result, mut message, stats) = self.finish(&canister, ran, keep);
+        let (result, mut message, stats) = self.finish(&canister, ran, keep, paid);
         self.scheduler.stats.add(&stats);
         self.scheduler.stats.heap_pages = stats.heap_pages;
         self.scheduler.stats.stable_pages = stats.stable_pages;
@@ -344,7 +401,7 @@ impl Core {
                     Err(UserError::new(ErrorCode::CanisterRejectedMessage, text))
                 }
             };
-            self.answer(origin, answer, refund);
+            self.answer(origin, &canister, answer, refund);
         }
         for call in message.calls.drain(..) {
             self.send(id, canister, call);
@@ -359,8 +416,11 @@ impl Core {
         let deadline = call.timeout.map_or(0, |s| {
             self.time.saturating_add(u64::from(s) * 1_000_000_000)
         });
+        let waiting = self.scheduler.waiting.entry(caller).or_default();
+        *waiting.entry(call.callee).or_default() += 1;
         self.scheduler.queue.push_back(Task::Request(Request {
             origin: Origin::Call {
+                caller,
                 context,
                 callback: call.callback,
             },
@@ -394,7 +454,42 @@ impl Core {
                     ),
                 )
             });
-            self.answer(open.origin, Err(error), open.available);
+            self.answer(open.origin, &open.canister, Err(error), open.available);
+        }
+    }
+
+    /// One request less is waiting.
+    fn arrived(&mut self, caller: &Principal, callee: &Principal) {
+        if let Some(waiting) = self.scheduler.waiting.get_mut(caller)
+            && let Some(count) = waiting.get_mut(callee)
+        {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(callee);
+            }
+            if waiting.is_empty() {
+                self.scheduler.waiting.remove(caller);
+            }
+        }
+    }
+
+    /// Gives a caller back what its callee did not take and what it paid too much ahead, whether
+    /// or not its callback can still run.
+    fn refund(&mut self, caller: &Principal, callback: &Callback, answer: &Answer, refund: u128) {
+        let bytes = match answer {
+            Ok(reply) => reply.len(),
+            Err(e) => e.message.len(),
+        };
+        let used = self.limits.fees.xnet_byte * bytes as u128;
+        let back = refund.saturating_add(callback.paid_response.saturating_sub(used));
+        if let Some(canister) = self.canisters.get_mut(caller) {
+            canister.cycles = canister.cycles.saturating_add(back);
+        }
+    }
+
+    fn give_back(&mut self, id: &Principal, cycles: u128) {
+        if let Some(canister) = self.canisters.get_mut(id) {
+            canister.cycles = canister.cycles.saturating_add(cycles);
         }
     }
 
@@ -405,9 +500,7 @@ impl Core {
         open.outstanding -= 1;
         let (canister, caller, available, deadline) =
             (open.canister, open.caller, open.available, open.deadline);
-        if let Some(c) = self.canisters.get_mut(&canister) {
-            c.cycles = c.cycles.saturating_add(refund);
-        } else {
+        if !self.canisters.contains_key(&canister) {
             self.scheduler.contexts.remove(&id);
             return;
         }
@@ -418,6 +511,7 @@ impl Core {
         let is_nothing = |f: u64| f == u64::MAX || f == u64::from(u32::MAX);
         if is_nothing(closure.function) {
             self.scheduler.stats.messages += 1;
+            self.give_back(&canister, callback.paid_execution);
             return self.close(id);
         }
         let prepare = |core: &Core, bits, limit| {
@@ -439,7 +533,8 @@ impl Core {
         };
         message.reject = reject.clone();
         let before = self.scheduler.stats.instructions;
-        let kept = self.execute(id, message, Entry::Closure(closure));
+        let paid = Some(callback.paid_execution);
+        let kept = self.execute(id, message, Entry::Closure(closure), paid);
         if !kept && let Some(cleanup) = callback.cleanup {
             let used = self.scheduler.stats.instructions - before;
             let failure = self
@@ -449,7 +544,17 @@ impl Core {
                 .and_then(|c| c.error.clone());
             let mut message = prepare(self, context::CLEANUP, limit.saturating_sub(used));
             message.reject = reject;
-            self.execute(id, message, Entry::Closure(cleanup));
+            // Out of what the callback gave back; it runs even if that is not enough.
+            let paid = self.prepayment(&canister, message.limit);
+            let paid = match self.canisters.get_mut(&canister) {
+                Some(c) => {
+                    let paid = paid.min(c.cycles);
+                    c.cycles -= paid;
+                    paid
+                }
+                None => 0,
+            };
+            self.execute(id, message, Entry::Closure(cleanup), Some(paid));
             // The call failed, whatever the cleanup did.
             if let Some(open) = self.scheduler.contexts.get_mut(&id) {
                 open.error = failure;
@@ -480,16 +585,18 @@ impl Core {
                 refund: request.cycles,
             },
         };
-        self.answer(request.origin, reply.result, reply.refund);
+        let callee = Principal::management_canister();
+        self.answer(request.origin, &callee, reply.result, reply.refund);
     }
 
-    /// Runs a heartbeat or timer with the calls that it makes.
-    pub(super) fn run_system(&mut self, id: &Principal, export: &str) {
-        self.system_message(id, export);
+    /// Runs a heartbeat or timer with the calls that it makes. `false` if it was undone.
+    pub(super) fn run_system(&mut self, id: &Principal, export: &str) -> bool {
+        let kept = self.system_message(id, export);
         self.drain();
+        kept
     }
 
-    fn system_message(&mut self, id: &Principal, export: &str) {
+    fn system_message(&mut self, id: &Principal, export: &str) -> bool {
         let message = self.message(id, context::SYSTEM, self.limits.update_instructions);
         let open = CallContext {
             canister: *id,
@@ -503,8 +610,9 @@ impl Core {
             error: None,
         };
         let context = self.open(open);
-        self.execute(context, message, Entry::Export(export));
+        let kept = self.execute(context, message, Entry::Export(export), None);
         self.close(context);
+        kept
     }
 
     /// Forgets open calls of a canister that lost its code; who waits for it is told.
@@ -520,7 +628,8 @@ impl Core {
             if let Some(context) = self.scheduler.contexts.remove(&n)
                 && !context.answered
             {
-                self.answer(context.origin, Err(error.clone()), context.available);
+                let (origin, refund) = (context.origin, context.available);
+                self.answer(origin, id, Err(error.clone()), refund);
             }
         }
     }

@@ -10,6 +10,8 @@ use super::instrument::InstrumentError;
 pub struct Sections<'a> {
     /// Types.
     pub types: u32,
+    /// Number of parameters of each type.
+    pub type_params: Vec<u32>,
     /// The type section.
     pub types_raw: Option<&'a [u8]>,
     /// The import section.
@@ -49,7 +51,13 @@ pub fn read_sections(wasm: &[u8]) -> Result<Sections<'_>, InstrumentError> {
         match payload? {
             Payload::TypeSection(r) => {
                 for group in r.clone() {
-                    s.types += group?.types().len() as u32;
+                    for ty in group?.into_types() {
+                        s.types += 1;
+                        s.type_params.push(match ty.composite_type.inner {
+                            wasmparser::CompositeInnerType::Func(f) => f.params().len() as u32,
+                            _ => 0,
+                        });
+                    }
                 }
                 s.types_raw = Some(&wasm[r.range()]);
             }

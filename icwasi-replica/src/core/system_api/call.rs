@@ -48,6 +48,8 @@ fn call_new(c: &mut Ctx<'_>, new: NewCall) -> R<()> {
             reply: new.reply,
             reject: new.reject,
             cleanup: None,
+            paid_execution: 0,
+            paid_response: 0,
         },
         timeout: None,
     });
@@ -114,43 +116,48 @@ fn cycles_add(c: &mut Ctx<'_>, name: &str, amount: u128) -> R<()> {
     enter(c, name, PAYING, API_DEFAULT)?;
     pending(c, name)?;
     let message = c.data_mut().message();
-    let Some(left) = message.balance.checked_sub(amount) else {
+    let liquid = message.liquid();
+    if amount > liquid {
         let canister = message.canister;
-        let balance = message.balance;
         return Err(super::HostTrap::OutOfCycles(format!(
             "Canister {canister} is out of cycles: please top up the canister with at least {} \
              additional cycles",
-            amount - balance
+            amount - liquid
         ))
         .into());
-    };
-    message.balance = left;
+    }
+    message.balance -= amount;
     if let Some(call) = &mut message.pending {
         call.cycles = call.cycles.saturating_add(amount);
     }
     Ok(())
 }
 
-fn perform(c: &mut Ctx<'_>) -> R<i32> {
+fn perform(c: &mut Ctx<'_>, wasm64: bool) -> R<i32> {
     enter(c, "call_perform", CALLING, API_CALL_PERFORM)?;
     pending(c, "call_perform")?;
     let message = c.data_mut().message();
-    let Some(call) = message.pending.take() else {
+    let Some(mut call) = message.pending.take() else {
         return Ok(SYS_TRANSIENT);
     };
-    let fees = &message.limits.fees;
-    let fee = if fees.charge {
-        // Paid ahead: the request, and the largest response it may bring.
-        let bytes = call.method.len() + call.arg.len() + message.limits.reply_bytes;
-        fees.xnet_call + fees.xnet_byte * bytes as u128
-    } else {
-        0
-    };
-    if message.calls.len() >= message.call_capacity || message.balance < fee {
+    let limits = &message.limits;
+    let fees = &limits.fees;
+    let mut fee = 0;
+    if fees.charge && message.replicated {
+        // Paid ahead: the largest response that may come, and all that its callback may use.
+        call.callback.paid_response = fees.xnet_byte * limits.reply_bytes as u128;
+        call.callback.paid_execution = fees.execution(limits.update_instructions, wasm64);
+        fee = fees.request(call.method.len() + call.arg.len())
+            + call.callback.paid_response
+            + call.callback.paid_execution;
+    }
+    let full = message.waiting.get(&call.callee).copied().unwrap_or(0) >= limits.queue_capacity;
+    if full || message.liquid() < fee {
         message.balance = message.balance.saturating_add(call.cycles);
         return Ok(SYS_TRANSIENT);
     }
     message.balance -= fee;
+    *message.waiting.entry(call.callee).or_default() += 1;
     message.calls.push(call);
     Ok(0)
 }
@@ -203,7 +210,9 @@ pub(super) fn link<W: Word>(l: &mut Linker<Host>) -> R<()> {
             cycles_add(&mut c, "call_cycles_add128", high_low(high, low))
         },
     )?;
-    l.func_wrap("ic0", "call_perform", |mut c: Ctx<'_>| perform(&mut c))?;
+    l.func_wrap("ic0", "call_perform", |mut c: Ctx<'_>| {
+        perform(&mut c, W::WIDE)
+    })?;
     if !W::WIDE {
         l.func_wrap("ic0", "call_cycles_add", |mut c: Ctx<'_>, amount: i64| {
             cycles_add(&mut c, "call_cycles_add", u128::from(amount as u64))

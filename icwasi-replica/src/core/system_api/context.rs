@@ -31,9 +31,11 @@ pub const CLEANUP: Contexts = 1 << 11;
 pub const INSPECT: Contexts = 1 << 12;
 /// Heartbeat, global timer, `canister_on_low_wasm_memory`
 pub const SYSTEM: Contexts = 1 << 13;
+/// Cleanup callback of a composite query
+pub const COMPOSITE_CLEANUP: Contexts = 1 << 14;
 
 /// Everything.
-pub const ALWAYS: Contexts = (1 << 14) - 1;
+pub const ALWAYS: Contexts = (1 << 15) - 1;
 /// Everything but `start`.
 pub const NOT_START: Contexts = ALWAYS & !START;
 /// Callbacks of updates.
@@ -65,6 +67,7 @@ pub fn name(context: Contexts) -> &'static str {
         CLEANUP => "cleanup",
         INSPECT => "inspect message",
         SYSTEM => "system task",
+        COMPOSITE_CLEANUP => "composite cleanup",
         _ => "unknown",
     }
 }

@@ -29,6 +29,10 @@ pub struct Callback {
     pub reject: WasmClosure,
     /// When one of the two trapped.
     pub cleanup: Option<WasmClosure>,
+    /// Cycles that were paid ahead for executing the callback.
+    pub paid_execution: u128,
+    /// Cycles that were paid ahead for the bytes of the response.
+    pub paid_response: u128,
 }
 
 /// A call that a message makes.
@@ -105,6 +109,10 @@ pub struct Message {
 
     /// Cycles of the canister.
     pub balance: u128,
+    /// Cycles that it may not spend: the freezing threshold.
+    pub frozen_below: u128,
+    /// What a byte of memory adds to that, times 2^30.
+    pub frozen_per_byte: u128,
     /// Cycles of the call that may still be accepted.
     pub available: u128,
     /// Cycles that came back with a response.
@@ -124,8 +132,8 @@ pub struct Message {
     pub pending: Option<OutgoingCall>,
     /// Calls performed.
     pub calls: Vec<OutgoingCall>,
-    /// Calls that may still be made.
-    pub call_capacity: usize,
+    /// Calls that are waiting for their answers, by callee; those of this message as well.
+    pub waiting: BTreeMap<Principal, usize>,
 
     /// `certified_data_set`.
     pub certified_data: Option<Vec<u8>>,
@@ -162,6 +170,23 @@ pub struct Message {
 }
 
 impl Message {
+    /// Cycles that may be spent.
+    pub fn liquid(&self) -> u128 {
+        self.balance.saturating_sub(self.frozen_below)
+    }
+
+    /// Whether the canister can keep `bytes` more of memory without being frozen; if not, how
+    /// many cycles it lacks.
+    pub fn afford_bytes(&mut self, bytes: u64) -> Result<(), u128> {
+        let more = (self.frozen_per_byte * u128::from(bytes)) >> 30;
+        let needed = self.frozen_below + more;
+        if more > 0 && self.balance < needed {
+            return Err(needed - self.balance);
+        }
+        self.frozen_below = needed;
+        Ok(())
+    }
+
     /// Notes a line for the log.
     pub fn print_line(&mut self, text: &[u8]) {
         if let Some(print) = &self.print {

@@ -48,6 +48,14 @@ pub enum HostTrap {
     /// IC0207
     #[error("{0}")]
     OutOfCycles(String),
+    /// IC0532
+    #[error("{missing} cycles are missing for {bytes} bytes of memory")]
+    CannotPayMemory {
+        /// Growth.
+        bytes: u64,
+        /// Cycles.
+        missing: u128,
+    },
 }
 
 type Ctx<'a> = Caller<'a, Host>;
@@ -76,27 +84,30 @@ impl Host {
 impl wasmtime::ResourceLimiter for Host {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         // While an instance is made nothing is limited: sizes were checked or come from saved
         // states.
-        let Some(message) = &self.message else {
+        let Some(message) = &mut self.message else {
             return Ok(true);
         };
-        let desired = desired as u64;
+        let (current, desired) = (current as u64, desired as u64);
         if desired > message.heap_maximum || maximum.is_some_and(|m| desired > m as u64) {
             return Ok(false);
         }
-        match message.wasm_memory_limit {
-            Some(limit) if desired > limit => Err(HostTrap::WasmMemoryLimit {
+        if let Some(limit) = message.wasm_memory_limit
+            && desired > limit
+        {
+            return Err(HostTrap::WasmMemoryLimit {
                 bytes: desired,
                 limit,
             }
-            .into()),
-            _ => Ok(true),
+            .into());
         }
+        pay_memory(message, desired.saturating_sub(current))?;
+        Ok(true)
     }
 
     fn table_growing(
@@ -174,6 +185,13 @@ fn enter(c: &mut Ctx<'_>, name: &str, allowed: Contexts, amount: u64) -> R<()> {
         .into());
     }
     Ok(())
+}
+
+/// Traps if the canister cannot keep more memory.
+fn pay_memory(message: &mut Message, bytes: u64) -> Result<(), HostTrap> {
+    message
+        .afford_bytes(bytes)
+        .map_err(|missing| HostTrap::CannotPayMemory { bytes, missing })
 }
 
 fn contract<T>(why: impl Into<String>) -> R<T> {

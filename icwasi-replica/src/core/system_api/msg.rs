@@ -15,7 +15,7 @@ fn reject_code(c: &mut Ctx<'_>) -> R<i32> {
     enter(
         c,
         "msg_reject_code",
-        CALLBACK | COMPOSITE_CALLBACK | CLEANUP,
+        CALLBACK | COMPOSITE_CALLBACK | CLEANUP | COMPOSITE_CLEANUP,
         API_DEFAULT,
     )?;
     Ok(c.data_mut()

@@ -137,13 +137,18 @@ fn identity<W: Word>(l: &mut Linker<Host>) -> R<()> {
 }
 
 fn cycles<W: Word>(l: &mut Linker<Host>) -> R<()> {
-    for name in [
-        "canister_cycle_balance128",
-        "canister_liquid_cycle_balance128",
+    for (name, liquid) in [
+        ("canister_cycle_balance128", false),
+        ("canister_liquid_cycle_balance128", true),
     ] {
         l.func_wrap("ic0", name, move |mut c: Ctx<'_>, dst: W| -> R<()> {
             enter(&mut c, name, NOT_START, API_DEFAULT)?;
-            let value = c.data_mut().message().balance;
+            let message = c.data_mut().message();
+            let value = if liquid {
+                message.liquid()
+            } else {
+                message.balance
+            };
             store128(&mut c, name, dst.get(), value)
         })?;
     }
@@ -153,7 +158,7 @@ fn cycles<W: Word>(l: &mut Linker<Host>) -> R<()> {
         |mut c: Ctx<'_>, high: i64, low: i64, dst: W| -> R<()> {
             enter(&mut c, "cycles_burn128", REPLICATED, API_DEFAULT)?;
             let message = c.data_mut().message();
-            let amount = high_low(high, low).min(message.balance);
+            let amount = high_low(high, low).min(message.liquid());
             message.balance -= amount;
             store128(&mut c, "cycles_burn128", dst.get(), amount)
         },
