@@ -260,9 +260,7 @@ impl Core {
         node.calls.extend(message.calls.drain(..));
         Ok(message.response.take().map(|response| match response {
             Response::Reply(bytes) => Ok(bytes),
-            Response::Reject(text) => {
-                Err(UserError::new(ErrorCode::CanisterRejectedMessage, text))
-            }
+            Response::Reject(text) => Err(UserError::new(ErrorCode::CanisterRejectedMessage, text)),
         }))
     }
 

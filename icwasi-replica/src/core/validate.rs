@@ -53,7 +53,6 @@ pub fn features() -> WasmFeatures {
         | WasmFeatures::FLOATS
         | WasmFeatures::MEMORY64
         | WasmFeatures::TAIL_CALL
-        | WasmFeatures::GC_TYPES
         | WasmFeatures::BULK_MEMORY_OPT
         | WasmFeatures::CALL_INDIRECT_OVERLONG
 }
@@ -85,7 +84,16 @@ fn refuse(why: impl std::fmt::Display) -> UserError {
 }
 
 fn parse_error(e: wasmparser::BinaryReaderError) -> UserError {
-    refuse(format!("Failed to parse or validate wasm module: {e}"))
+    // The engine is built without a collector, which it wants for references to host values.
+    // Nothing compiles to those, and GC proposals are off anyway.
+    let hint = if e.message().starts_with("gc types are disallowed") {
+        " (externref is not supported by this replica)"
+    } else {
+        ""
+    };
+    refuse(format!(
+        "Failed to parse or validate wasm module: {e}{hint}"
+    ))
 }
 
 /// Gives the plain module for what was uploaded: decompressed if it is gzip.

@@ -1,13 +1,12 @@
 //! What the journal is told is enough to put a canister back.
 
-mod core_common;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use crate::common::*;
 use candid::Principal;
-use core_common::*;
 use icwasi_replica::core::{
     CanisterRecord, Commit, Core, CoreConfig, ErrorCode, GlobalValue, Journal, SavedMemory,
 };

@@ -1,7 +1,6 @@
 //! State across messages: what is kept, what a trap or a query undoes, upgrades, contexts.
 
-mod core_common;
-use core_common::*;
+use crate::common::*;
 use icwasi_replica::core::{Core, CoreConfig, ErrorCode, InstallMode};
 
 /// Heap word 0, a mutable global and stable word 0, each raised by one; then what `END` does.

@@ -1,0 +1,16 @@
+//! Tests of the execution core, apart from HTTP, candid and the management canister.
+
+mod calls;
+mod common;
+mod contexts;
+mod determinism;
+mod execution;
+mod generate;
+mod journal;
+mod limits;
+mod metering;
+mod operators;
+mod paths;
+mod queries;
+mod tracer;
+mod validation;
