@@ -585,8 +585,7 @@ impl Core {
                 refund: request.cycles,
             },
         };
-        let callee = Principal::management_canister();
-        self.answer(request.origin, &callee, reply.result, reply.refund);
+        self.answer(request.origin, &request.callee, reply.result, reply.refund);
     }
 
     /// Runs a heartbeat or timer with the calls that it makes. `false` if it was undone.
