@@ -65,8 +65,12 @@ fn build() -> PathBuf {
         }
     }
     cargo.current_dir(&workspace);
-    // For all crates of the module; the arguments after `--` are for the last one only.
-    cargo.env("RUSTFLAGS", "-C target-feature=+simd128");
+    // For all crates of the module; the arguments after `--` are for the last one only. Bulk memory
+    // operators are dear on the IC: the module has its own `memcpy`, see `canister-lib/src/mem.rs`.
+    cargo.env(
+        "RUSTFLAGS",
+        "-C target-feature=+simd128,-bulk-memory,-bulk-memory-opt",
+    );
     cargo.env("RUSTC", var("RUSTC"));
     cargo.args([
         "rustc",
@@ -85,6 +89,9 @@ fn build() -> PathBuf {
         "module,admin",
     ]);
     cargo.arg("--target-dir").arg(&target_dir);
+    // Together with the standard library, which is compiled with them, everything would get bulk
+    // memory operators.
+    cargo.args(["--config", "profile.canister.lto=false"]);
     cargo.args(["--locked", "--quiet"]);
     if env::var_os("CARGO_NET_OFFLINE").is_some_and(|value| value == "true") {
         cargo.arg("--offline");

@@ -25,27 +25,41 @@ pub const FULL_MAP: u32 = 2;
 /// First block that can be allocated.
 pub const FIRST_FREE: u32 = 3;
 
+/// `N` bytes at `at`: with one check of the length, the compiler makes one load of it.
+#[inline]
+fn get<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[at..at + N]);
+    out
+}
+
 /// Reads a u16 at `at`.
+#[inline]
 pub fn get_u16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+    u16::from_le_bytes(get(bytes, at))
 }
 /// Reads a u32 at `at`.
+#[inline]
 pub fn get_u32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    u32::from_le_bytes(get(bytes, at))
 }
 /// Reads a u64 at `at`.
+#[inline]
 pub fn get_u64(bytes: &[u8], at: usize) -> u64 {
-    u64::from(get_u32(bytes, at)) | u64::from(get_u32(bytes, at + 4)) << 32
+    u64::from_le_bytes(get(bytes, at))
 }
 /// Stores a u16 at `at`.
+#[inline]
 pub fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
 }
 /// Stores a u32 at `at`.
+#[inline]
 pub fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 /// Stores a u64 at `at`.
+#[inline]
 pub fn put_u64(bytes: &mut [u8], at: usize, value: u64) {
     bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
 }

@@ -27,6 +27,11 @@ pub mod env;
 mod exec;
 pub mod format;
 pub mod fs;
+#[cfg(any(
+    test,
+    all(feature = "module", target_arch = "wasm32", target_os = "unknown")
+))]
+mod mem;
 pub mod memory;
 #[cfg(all(feature = "module", target_arch = "wasm32", target_os = "unknown"))]
 mod module;

@@ -53,6 +53,18 @@ impl<M: Memory> Space<M> {
         Ok(())
     }
 
+    /// [`Self::read`] of a range that is known to be inside; panics otherwise.
+    #[inline(always)]
+    pub fn read_inside(&self, at: u64, buf: &mut [u8]) {
+        self.memory.read(at, buf);
+    }
+
+    /// [`Self::write`] of a range that is known to be inside; panics otherwise.
+    #[inline(always)]
+    pub fn write_inside(&self, at: u64, data: &[u8]) {
+        self.memory.write(at, data);
+    }
+
     /// Grows by `pages` WebAssembly pages; `false` if the memory would not.
     pub fn grow(&mut self, pages: u64) -> bool {
         if self.memory.grow(pages) < 0 {

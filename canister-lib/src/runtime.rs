@@ -156,6 +156,16 @@ impl Runtime {
         }
     }
 
+    /// [`Self::open_file`] if that has been called in this message before, with as few checks as
+    /// can be: the hot path.
+    #[inline(always)]
+    pub(crate) fn ready_file(&mut self, fd: u32) -> Option<OpenFile<'_>> {
+        if !self.fs_current {
+            return None;
+        }
+        Some((self.fs.as_mut()?, self.wasi.fds.known_file(fd)?))
+    }
+
     #[cold]
     fn prepare_for_file(&mut self, fd: u32) -> errno::Result<()> {
         if matches!(self.wasi.fds.get(fd)?, Descriptor::File(_)) {

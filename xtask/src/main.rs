@@ -34,9 +34,14 @@ enum Command {
     Bench {
         /// What to measure.
         what: Bench,
-        /// Also write the results to FILE, as an array of JSON objects.
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
+        /// `--json FILE`, `--only TEXT`, `--no-peers`, `--profile TEXT`, `--library FILE`; `--help`
+        /// explains them.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<std::ffi::OsString>,
     },
     /// What continuous integration runs: the same as `test`.
     Ci,
@@ -102,13 +107,17 @@ fn execute(command: Command) -> Result<()> {
         Command::Ci => checks::test(None),
         Command::Bench {
             what: Bench::Fs,
-            json,
+            options,
         } => {
             setup::setup()?;
             let mut bench = cargo();
-            bench.args(["run", "--quiet", "--locked", "--package", "e2e"]);
+            // Paths in the options are relative to where this was called.
+            bench.current_dir(std::env::current_dir()?);
+            bench.arg("run").arg("--manifest-path");
+            bench.arg(xtask::process::root().join("Cargo.toml"));
+            bench.args(["--quiet", "--locked", "--package", "e2e"]);
             bench.args(["--bin", "bench", "--"]);
-            run(bench.args(json.map(std::path::absolute).transpose()?))
+            run(bench.args(options))
         }
         Command::Canister {
             example,

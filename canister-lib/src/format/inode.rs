@@ -143,6 +143,20 @@ impl Inode {
         b
     }
 
+    /// Encodes what a new entry changes in its directory: [`NLINK`]..[`COUNT`] and the count.
+    pub fn encode_entries(&self) -> [u8; COUNT + 4 - NLINK] {
+        let mut b = [0; COUNT + 4 - NLINK];
+        put_u32(&mut b, 0, self.nlink);
+        b[SIZE - NLINK..ATIME - NLINK].copy_from_slice(&self.encode_hot());
+        put_u64(&mut b, ATIME - NLINK, self.atime);
+        put_u32(&mut b, BIRTH - NLINK, self.birth);
+        put_u32(&mut b, BLOCKS - NLINK, self.blocks);
+        put_u32(&mut b, PARENT - NLINK, self.parent);
+        put_u32(&mut b, NEXT - NLINK, self.next);
+        put_u32(&mut b, COUNT - NLINK, self.count);
+        b
+    }
+
     /// Decodes a slot. `Ok(None)`: free.
     pub fn decode(b: &[u8; INODE_LEN]) -> Result<Option<Self>, &'static str> {
         if b[KIND] == 0 {

@@ -9,7 +9,6 @@ use super::error::FsError;
 use super::store::Store;
 use crate::format::{
     BLOCK, BLOCK_LEN, FIRST_BITMAP, FIRST_FREE, FULL_MAP, GROUP_BLOCKS, MAX_GROUPS, address,
-    get_u64,
 };
 use crate::memory::WASM_PAGE;
 
@@ -92,8 +91,8 @@ impl<M: Memory> Store<M> {
                 let mut raw = [0; BLOCK_LEN];
                 self.read(address(bitmap_block(index)), &mut raw)?;
                 let mut words = Box::new([0; WORDS]);
-                for (i, word) in words.iter_mut().enumerate() {
-                    *word = get_u64(&raw, 8 * i);
+                for (word, bytes) in words.iter_mut().zip(raw.as_chunks().0) {
+                    *word = u64::from_le_bytes(*bytes);
                 }
                 let group = Group { index, words };
                 if self.bitmap.groups.len() < CACHED_GROUPS {
@@ -139,19 +138,40 @@ impl<M: Memory> Store<M> {
         let group = self.group(index)?;
         let (from, to) = (start % GROUP_BLOCKS, start % GROUP_BLOCKS + len);
         let (first, last) = ((from / 64) as usize, ((to - 1) / 64) as usize);
+        let words = &mut group.words[first..=last];
         let mut changed = 0;
-        let mut bytes = Vec::with_capacity(8 * (last - first + 1));
-        for w in first..=last {
-            let lo = from.saturating_sub(w as u32 * 64).min(64);
-            let hi = (to - w as u32 * 64).min(64);
-            let mask = (u64::MAX >> (64 - (hi - lo))) << lo;
-            let old = group.words[w];
-            let new = if used { old | mask } else { old & !mask };
-            changed += (old ^ new).count_ones();
-            group.words[w] = new;
-            bytes.extend_from_slice(&new.to_le_bytes());
+        let mut set = |word: &mut u64, mask: u64| {
+            let new = if used { *word | mask } else { *word & !mask };
+            changed += (*word ^ new).count_ones();
+            *word = new;
+        };
+        let head = u64::MAX << (from % 64);
+        let tail = u64::MAX >> (63 - (to - 1) % 64);
+        match words {
+            [word] => set(word, head & tail),
+            [start, between @ .., end] => {
+                set(start, head);
+                between.iter_mut().for_each(|word| set(word, u64::MAX));
+                set(end, tail);
+            }
+            [] => {}
         }
-        self.put(address(bitmap_block(index)) + 8 * first as u64, &bytes);
+        let single;
+        let mut many;
+        let bytes = match words {
+            [word] => {
+                single = word.to_le_bytes();
+                &single[..]
+            }
+            words => {
+                many = vec![0; 8 * words.len()];
+                for (word, bytes) in words.iter().zip(many.as_chunks_mut().0) {
+                    *bytes = word.to_le_bytes();
+                }
+                &many[..]
+            }
+        };
+        self.put(address(bitmap_block(index)) + 8 * first as u64, bytes);
         Ok(changed)
     }
 

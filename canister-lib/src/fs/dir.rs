@@ -117,6 +117,42 @@ pub fn find<M: Memory>(
     }
 }
 
+/// The last look-up that found nothing: whoever looks for a name often makes it next.
+#[derive(Debug, Default)]
+pub struct Missed {
+    /// Inode of the directory; 0: nothing is known.
+    dir: u32,
+    /// Of the directory: every change of an entry is one.
+    changes: u64,
+    name: Vec<u8>,
+    hash: u64,
+    taken: Taken,
+}
+
+impl Missed {
+    /// Keeps what `spot` says.
+    pub fn keep(&mut self, node: &Node, name: &[u8], spot: Spot) {
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        (self.dir, self.changes) = (node.ino, node.inode.changes);
+        (self.hash, self.taken) = (spot.hash, spot.taken);
+    }
+
+    /// What a look-up of `name` in `node` would say.
+    pub fn take(&mut self, node: &Node, name: &[u8]) -> Option<Spot> {
+        let known = self.dir == node.ino && self.changes == node.inode.changes;
+        if !known || !dirpage::same_bytes(&self.name, name) {
+            return None;
+        }
+        self.dir = 0;
+        Some(Spot {
+            hash: self.hash,
+            found: None,
+            taken: std::mem::take(&mut self.taken),
+        })
+    }
+}
+
 /// What a look-up says to whoever adds the name.
 pub struct Spot {
     pub hash: u64,

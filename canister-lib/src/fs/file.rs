@@ -309,7 +309,42 @@ fn regular<M: Memory>(store: &Store<M>, node: &mut Node) -> Result<(), FsError> 
     }
 }
 
+/// Writes `data` if all of it lies in the window of `node`, which has a name then.
+#[inline(always)]
+fn write_in_window<M: Memory>(store: &Store<M>, node: &mut Node, offset: u64, data: &[u8]) -> bool {
+    let end = offset.wrapping_add(data.len() as u64);
+    let size = node.inode.size;
+    let Some(at) = node.window.covers(offset, end) else {
+        return false;
+    };
+    // `end` may have wrapped around.
+    if offset > size || end <= offset || store.read_only {
+        return false;
+    }
+    // A check of the whole file system need not know of what is in files.
+    store.space.write_inside(at, data);
+    let grown = end > size;
+    if grown {
+        node.inode.size = end;
+    }
+    if node.counted != store.message {
+        store_change(store, node);
+    } else if grown {
+        node.store_size(store);
+    }
+    true
+}
+
+/// Counts the first change of this message.
+#[inline(never)]
+fn store_change<M: Memory>(store: &Store<M>, node: &mut Node) {
+    node.counted = store.message;
+    node.touch_content(store.now);
+    node.store_hot(store);
+}
+
 /// Applies the relatime rule.
+#[inline(never)]
 fn access<M: Memory>(store: &Store<M>, node: &mut Node) {
     let (now, inode) = (store.now, &mut node.inode);
     let stale = inode.atime <= inode.mtime
@@ -330,19 +365,29 @@ impl<M: Memory> Fs<M> {
     /// each extent touched.
     #[inline(always)]
     pub fn read(&mut self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
-        if let Some(node) = self.nodes.cached(ino.0)
-            && let Some((at, room)) = node.window.locate(offset)
-        {
-            let len = (buf.len() as u64).min(node.inode.size.saturating_sub(offset));
-            if len > 0 && len <= room {
-                self.store.read(at, &mut buf[..len as usize])?;
-                if node.inode.atime != self.store.now {
-                    access(&self.store, node);
-                }
-                return Ok(len as usize);
-            }
+        if self.read_in_place(ino, offset, buf) {
+            return Ok(buf.len());
         }
         self.read_extents(ino, offset, buf)
+    }
+
+    /// Fills `buf` if all of it lies in the extent where the last access was.
+    #[inline(always)]
+    pub fn read_in_place(&mut self, ino: Ino, offset: u64, buf: &mut [u8]) -> bool {
+        let end = offset.wrapping_add(buf.len() as u64);
+        if let Some(node) = self.nodes.cached(ino.0)
+            && let Some(at) = node.window.covers(offset, end)
+            && end <= node.inode.size
+            // Not if it wrapped around.
+            && end > offset
+        {
+            self.store.space.read_inside(at, buf);
+            if node.inode.atime != self.store.now {
+                access(&self.store, node);
+            }
+            return true;
+        }
+        false
     }
 
     /// [`Self::read`] from any number of extents.
@@ -397,36 +442,19 @@ impl<M: Memory> Fs<M> {
 
     /// Writes `data` if it lies in the extent where the last access was, and so has all it needs.
     #[inline(always)]
-    fn write_in_place(&mut self, ino: Ino, offset: u64, data: &[u8]) -> bool {
-        let Some(node) = self.nodes.cached(ino.0) else {
-            return false;
-        };
-        let Some((at, room)) = node.window.locate(offset) else {
-            return false;
-        };
-        let (len, size) = (data.len() as u64, node.inode.size);
-        if len > room || len == 0 || offset > size || self.store.read_only {
-            return false;
+    pub fn write_in_place(&mut self, ino: Ino, offset: u64, data: &[u8]) -> bool {
+        match self.nodes.cached(ino.0) {
+            Some(node) => write_in_window(&self.store, node, offset, data),
+            None => false,
         }
-        self.store.put(at, data);
-        let now = self.store.now;
-        let touched = (node.inode.mtime, node.inode.ctime) == (now, now);
-        if touched && node.counted == self.store.message {
-            if offset + len > size {
-                node.inode.size = offset + len;
-                node.store_size(&self.store);
-            }
-            return true;
-        }
-        node.inode.size = size.max(offset + len);
-        if node.counted == self.store.message {
-            (node.inode.mtime, node.inode.ctime) = (now, now);
-        } else {
-            node.counted = self.store.message;
-            node.touch_content(now);
-        }
-        node.store_hot(&self.store);
-        true
+    }
+
+    /// [`Self::write_in_place`] at the end of the file.
+    #[inline(always)]
+    pub fn append_in_place(&mut self, ino: Ino, data: &[u8]) -> Option<u64> {
+        let node = self.nodes.cached(ino.0)?;
+        let offset = node.inode.size;
+        write_in_window(&self.store, node, offset, data).then_some(offset)
     }
 
     /// Writes `data` at `offset`, all or nothing; a gap before it reads as zero.

@@ -117,7 +117,10 @@ impl<M: Memory> Fs<M> {
             return Err(FsError::Exists);
         }
         let store = &mut self.store;
-        let spot = dir::probe(store, parent, name)?;
+        let spot = match self.missed.take(parent, name) {
+            Some(spot) => spot,
+            None => dir::probe(store, parent, name)?,
+        };
         if spot.found.is_some() {
             return Err(FsError::Exists);
         }
@@ -135,9 +138,10 @@ impl<M: Memory> Fs<M> {
         }
         store.write_inode(ino, inode);
         parent.touch_content(store.now);
-        parent.store(store);
+        // `make_room` stored the map if it changed it.
+        parent.store_entries(store);
         // Whoever makes something opens it next.
-        self.nodes.put(Box::new(Node::new(ino, inode.clone())));
+        self.nodes.put_new(ino, inode.clone());
         Ok(ino)
     }
 
@@ -302,6 +306,7 @@ impl<M: Memory> Fs<M> {
         self.nodes.forget(node.ino);
         // The slot may be a directory's again, with as many changes.
         self.listing = None;
+        self.missed = dir::Missed::default();
         Ok(())
     }
 

@@ -59,6 +59,7 @@ pub struct Fs<M: Memory> {
     covered: Ino,
     /// Files whose bytes are in other memories.
     attached: attached::Attached,
+    missed: dir::Missed,
     /// Next orphan of an earlier run to be reclaimed; 0: none.
     stale_orphan: u32,
 }
@@ -182,7 +183,13 @@ impl<M: Memory> Fs<M> {
             b"." => Ok(Some((node.ino, Kind::Directory))),
             b".." if node.inode.nlink == 0 => Ok(None),
             b".." => Ok(Some((node.inode.parent, Kind::Directory))),
-            _ => dir::find(&self.store, &node, name).map(|found| found.map(|f| (f.ino, f.kind))),
+            _ => dir::probe(&self.store, &node, name).map(|spot| match spot.found {
+                Some(found) => Some((found.ino, found.kind)),
+                None => {
+                    self.missed.keep(&node, name, spot);
+                    None
+                }
+            }),
         };
         self.nodes.put(node);
         Ok(found?.map(|(ino, kind)| (Ino(ino.into()), kind)))
@@ -239,6 +246,7 @@ impl<M: Memory> Fs<M> {
         self.change(ino, |store, node| {
             node.inode.atime = atime.unwrap_or(node.inode.atime);
             node.inode.mtime = mtime.unwrap_or(node.inode.mtime);
+            node.counted = 0;
             node.touch(store.now);
             Ok(())
         })

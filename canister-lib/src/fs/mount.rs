@@ -121,6 +121,7 @@ impl<M: Memory> Fs<M> {
             walked: super::path::Walked::new(),
             covered: super::types::Ino(0),
             attached: Default::default(),
+            missed: Default::default(),
             stale_orphan: 0,
         }
     }

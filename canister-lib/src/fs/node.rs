@@ -35,7 +35,8 @@ pub struct Node {
     /// The extent where the last look-up ended, of a regular file that has a name. Whatever
     /// changes the map clears it.
     pub window: Window,
-    /// The message (see `Store::message`) in which a write has counted as a change last.
+    /// The message (see `Store::message`) in which a write has counted as a change last. While it
+    /// is this one, times of change and of content are those of the message.
     pub counted: u64,
     /// Address of [`inode::SIZE`] in the slot; 0 until it is needed.
     hot: u64,
@@ -45,25 +46,33 @@ pub struct Node {
 #[derive(Copy, Clone, Debug, Default)]
 pub struct Window {
     start: u64,
-    len: u64,
-    address: u64,
+    end: u64,
+    /// What to add to an offset in the file for the address, modulo 2^64.
+    shift: u64,
 }
 
 impl Window {
     /// The bytes of a written extent.
     pub fn of(extent: &Extent) -> Self {
+        let start = u64::from(extent.logical) * BLOCK;
         Self {
-            start: u64::from(extent.logical) * BLOCK,
-            len: u64::from(extent.len) * BLOCK,
-            address: address(extent.physical),
+            start,
+            end: start + u64::from(extent.len) * BLOCK,
+            shift: address(extent.physical).wrapping_sub(start),
         }
     }
 
     /// Address of byte `offset` of the file, and how many bytes follow from there.
     #[inline(always)]
     pub fn locate(&self, offset: u64) -> Option<(u64, u64)> {
-        let skip = offset.wrapping_sub(self.start);
-        (skip < self.len).then(|| (self.address + skip, self.len - skip))
+        let inside = offset >= self.start && offset < self.end;
+        inside.then(|| (offset.wrapping_add(self.shift), self.end - offset))
+    }
+
+    /// Address of the bytes `offset..end` of the file, if all of them are in the window.
+    #[inline(always)]
+    pub fn covers(&self, offset: u64, end: u64) -> Option<u64> {
+        (offset >= self.start && end <= self.end).then(|| offset.wrapping_add(self.shift))
     }
 }
 
@@ -99,6 +108,12 @@ impl Node {
     /// Stores the whole inode.
     pub fn store<M: Memory>(&self, store: &Store<M>) {
         store.write_inode(self.ino, &self.inode);
+    }
+
+    /// Stores what a new entry changes in its directory: everything but the map.
+    pub fn store_entries<M: Memory>(&self, store: &Store<M>) {
+        let at = store.slot_address(self.ino) + inode::NLINK as u64;
+        store.put(at, &self.inode.encode_entries());
     }
 
     /// Stores size, times and change counter only.
@@ -152,7 +167,24 @@ impl Nodes {
             return Ok(node);
         }
         let inode = store.read_inode(ino)?.ok_or(FsError::BadInode)?;
-        Ok(Box::new(Node::new(ino, inode)))
+        Ok(Self::boxed(slot, ino, inode))
+    }
+
+    /// A node in the box of the one that it will replace: allocating costs more.
+    fn boxed(slot: &mut Option<Box<Node>>, ino: u32, inode: Inode) -> Box<Node> {
+        match slot.take() {
+            Some(mut node) => {
+                *node = Node::new(ino, inode);
+                node
+            }
+            None => Box::new(Node::new(ino, inode)),
+        }
+    }
+
+    /// Puts a new inode in.
+    pub fn put_new(&mut self, ino: u32, inode: Inode) {
+        let slot = &mut self.slots[ino as usize % SLOTS];
+        *slot = Some(Self::boxed(slot, ino, inode));
     }
 
     /// Inode `ino`, if it is in the cache. A node without a window may be any.

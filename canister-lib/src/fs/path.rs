@@ -38,21 +38,18 @@ impl Walked {
         self.prefix.clear();
     }
 
-    /// The directory of the last component of `path`, and that component.
+    /// The directory that the start of `path` leads to, and what is left of the path.
     fn skip<'p>(&self, start: Ino, path: &'p [u8]) -> Option<(Ino, &'p [u8])> {
         let len = self.prefix.len();
         if len == 0 || start != self.start || path.len() <= len {
             return None;
         }
         let (head, tail) = path.split_at(len);
-        let name = plain_until(tail) == tail.len() && tail != b"." && tail != b"..";
-        (name && same_bytes(head, &self.prefix)).then_some((self.dir, tail))
+        (tail[0] != b'/' && same_bytes(head, &self.prefix)).then_some((self.dir, tail))
     }
 
     fn remember(&mut self, start: Ino, prefix: &[u8], dir: Ino) {
-        let known = start == self.start && dir == self.dir && prefix.len() == self.prefix.len();
-        let kept = (1..=Self::MAX).contains(&prefix.len());
-        if !kept || (known && same_bytes(prefix, &self.prefix)) {
+        if !(1..=Self::MAX).contains(&prefix.len()) {
             return;
         }
         self.prefix.clear();
@@ -89,8 +86,10 @@ impl<M: Memory> Fs<M> {
         path: &'p [u8],
         follow_last: bool,
     ) -> Result<Resolved<'p>, FsError> {
-        check_path(path)?;
-        if let Some(resolved) = self.resolve_plain(root, start, path, follow_last)? {
+        // What was walked before was checked before, too.
+        let known = self.walked.skip(start, path);
+        check_path(known.map_or(path, |(_, left)| left))?;
+        if let Some(resolved) = self.resolve_plain(root, (start, known), path, follow_last)? {
             return Ok(resolved);
         }
         let mut tree = Rooted {
@@ -116,7 +115,7 @@ impl<M: Memory> Fs<M> {
     pub(crate) fn resolve_plain<'p>(
         &mut self,
         root: Ino,
-        start: Ino,
+        (start, known): (Ino, Option<(Ino, &'p [u8])>),
         path: &'p [u8],
         follow_last: bool,
     ) -> Result<Option<Resolved<'p>>, FsError> {
@@ -126,11 +125,13 @@ impl<M: Memory> Fs<M> {
             target,
             trailing_slash: path.ends_with(b"/"),
         };
-        let (mut at, mut rest, mut depth) = (start, path, 0_i64);
-        if let Some((dir, tail)) = self.walked.skip(start, path) {
-            (at, rest, depth) = (dir, tail, 1);
-        }
-        let mut named = true;
+        // What was walked before is at least one level deep.
+        let (mut at, mut rest, mut depth) = match known {
+            Some((dir, left)) => (dir, left, 1),
+            None => (start, path, 0_i64),
+        };
+        // Without dots, and further than what was walked before.
+        let (mut named, mut further) = (true, known.is_none());
         while let Some((name, left)) = next_component(rest) {
             rest = left;
             if name == b"." {
@@ -148,7 +149,7 @@ impl<M: Memory> Fs<M> {
             let slash = !left.is_empty();
             let entry = self.entry(at, name)?;
             // Only now is it sure that `at` is a directory.
-            if last && named && !slash {
+            if last && named && further && !slash {
                 self.walked
                     .remember(start, &path[..path.len() - name.len()], at);
             }
@@ -170,6 +171,7 @@ impl<M: Memory> Fs<M> {
             }
             depth += 1;
             at = found;
+            further = true;
         }
         self.take_dir(at).map(|node| self.nodes.put(node))?;
         Ok(Some(resolved(at, None, Some(at))))

@@ -1,5 +1,8 @@
 //! Reading, writing and seeking: the hot path. No allocation for up to `INLINE_IOVECS`
 //! buffers, no look-up but the index into the descriptor table, no time per call.
+//!
+//! One buffer that lies in the extent of the last access is served by `fast`, which is inlined into
+//! the exports; everything else, errors included, by the functions after it.
 
 use super::errno::{Errno, Result};
 use super::fdtable::{Descriptor, File};
@@ -15,11 +18,106 @@ const INLINE_IOVECS: usize = 16;
 /// Offsets are signed in POSIX.
 const MAX_OFFSET: u64 = i64::MAX as u64;
 
+/// What needs no more than a few checks. `None`: nothing was done.
+mod fast {
+    use super::{Guest, MAX_OFFSET, Runtime, fdflags};
+
+    /// Reads at the cursor.
+    #[inline(always)]
+    pub fn read(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, iovs: u32, out: u32) -> Option<u32> {
+        let (fs, file) = rt.ready_file(fd)?;
+        if !file.readable {
+            return None;
+        }
+        let buffer = g.single(iovs, out)?;
+        if !fs.read_in_place(file.ino, file.cursor, buffer) {
+            return None;
+        }
+        let len = buffer.len() as u32;
+        file.cursor += u64::from(len);
+        Some(len)
+    }
+
+    /// Reads at `offset`.
+    #[inline(always)]
+    pub fn pread(
+        rt: &mut Runtime,
+        g: &mut Guest<'_>,
+        (fd, offset): (u32, u64),
+        iovs: u32,
+        out: u32,
+    ) -> Option<u32> {
+        let (fs, file) = rt.ready_file(fd)?;
+        if !file.readable {
+            return None;
+        }
+        let buffer = g.single(iovs, out)?;
+        let done = fs.read_in_place(file.ino, offset, buffer);
+        done.then_some(buffer.len() as u32)
+    }
+
+    /// Writes at the cursor, or at the end.
+    #[inline(always)]
+    pub fn write(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, iovs: u32, out: u32) -> Option<u32> {
+        let (fs, file) = rt.ready_file(fd)?;
+        if !file.writable {
+            return None;
+        }
+        let data = g.single(iovs, out)?;
+        let offset = if file.flags & fdflags::APPEND != 0 {
+            fs.append_in_place(file.ino, data)?
+        } else if fs.write_in_place(file.ino, file.cursor, data) {
+            file.cursor
+        } else {
+            return None;
+        };
+        let len = data.len() as u32;
+        file.cursor = offset + u64::from(len);
+        Some(len)
+    }
+
+    /// Writes at `offset`.
+    #[inline(always)]
+    pub fn pwrite(
+        rt: &mut Runtime,
+        g: &mut Guest<'_>,
+        (fd, offset): (u32, u64),
+        iovs: u32,
+        out: u32,
+    ) -> Option<u32> {
+        let (fs, file) = rt.ready_file(fd)?;
+        if !file.writable || file.flags & fdflags::APPEND != 0 || offset > MAX_OFFSET {
+            return None;
+        }
+        let data = g.single(iovs, out)?;
+        let done = fs.write_in_place(file.ino, offset, data);
+        done.then_some(data.len() as u32)
+    }
+}
+
 /// `fd_read`: fills the buffers from the cursor on, which moves. Short only at the end of the file.
 ///
 /// Errno: `BADF` not open for reading, a directory, or an output stream; `FAULT`; `INVAL` more
 /// than 1,024 buffers or 4 GiB.
+#[inline(always)]
 pub fn fd_read(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    iovs: u32,
+    count: u32,
+    out: u32,
+) -> Result<()> {
+    if count == 1
+        && let Some(len) = fast::read(rt, g, fd, iovs, out)
+    {
+        return g.write_u32(out, len);
+    }
+    read_any(rt, g, fd, iovs, count, out)
+}
+
+#[inline(never)]
+fn read_any(
     rt: &mut Runtime,
     g: &mut Guest<'_>,
     fd: u32,
@@ -80,7 +178,26 @@ fn tmp_file(rt: &mut Runtime, fd: u32) -> Result<OpenFile<'_>> {
 /// `fd_pread`: as [`fd_read`] from `offset` on; the cursor does not move.
 ///
 /// Errno: also `SPIPE` stdin, `INVAL` an offset beyond 2^63 - 1.
+#[inline(always)]
 pub fn fd_pread(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    iovs: u32,
+    count: u32,
+    offset: u64,
+    out: u32,
+) -> Result<()> {
+    if count == 1
+        && let Some(len) = fast::pread(rt, g, (fd, offset), iovs, out)
+    {
+        return g.write_u32(out, len);
+    }
+    pread_any(rt, g, fd, iovs, count, offset, out)
+}
+
+#[inline(never)]
+fn pread_any(
     rt: &mut Runtime,
     g: &mut Guest<'_>,
     fd: u32,
@@ -172,7 +289,25 @@ fn read_many(
 ///
 /// Errno: `BADF` not open for writing, a directory, or stdin; `FAULT`; `INVAL` more than 1,024
 /// buffers or 4 GiB; `NOSPC`; `FBIG`.
+#[inline(always)]
 pub fn fd_write(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    iovs: u32,
+    count: u32,
+    out: u32,
+) -> Result<()> {
+    if count == 1
+        && let Some(len) = fast::write(rt, g, fd, iovs, out)
+    {
+        return g.write_u32(out, len);
+    }
+    write_any(rt, g, fd, iovs, count, out)
+}
+
+#[inline(never)]
+fn write_any(
     rt: &mut Runtime,
     g: &mut Guest<'_>,
     fd: u32,
@@ -217,7 +352,26 @@ fn write_file(
 /// ignored (as Linux does, unlike POSIX).
 ///
 /// Errno: also `SPIPE` stdio, `INVAL` an offset beyond 2^63 - 1.
+#[inline(always)]
 pub fn fd_pwrite(
+    rt: &mut Runtime,
+    g: &mut Guest<'_>,
+    fd: u32,
+    iovs: u32,
+    count: u32,
+    offset: u64,
+    out: u32,
+) -> Result<()> {
+    if count == 1
+        && let Some(len) = fast::pwrite(rt, g, (fd, offset), iovs, out)
+    {
+        return g.write_u32(out, len);
+    }
+    pwrite_any(rt, g, fd, iovs, count, offset, out)
+}
+
+#[inline(never)]
+fn pwrite_any(
     rt: &mut Runtime,
     g: &mut Guest<'_>,
     fd: u32,

@@ -132,6 +132,15 @@ impl FdTable {
         }
     }
 
+    /// The open file, if there is one for sure.
+    #[inline(always)]
+    pub fn known_file(&mut self, fd: u32) -> Option<&mut File> {
+        match self.entries.get_mut(fd as usize) {
+            Some(Some(Descriptor::File(file))) => Some(file),
+            _ => None,
+        }
+    }
+
     /// The open file and where it is, or `EBADF`.
     #[inline]
     pub fn file(&mut self, fd: u32) -> Result<(Mount, &mut File)> {
