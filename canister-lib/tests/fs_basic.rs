@@ -304,3 +304,61 @@ fn format_without_room() {
     let error = Fs::open(memory, &FormatOptions::default(), 0).err();
     assert_eq!(error, Some(MountError::NoSpace));
 }
+
+#[test]
+fn what_a_look_up_did_not_find_is_forgotten_when_the_directory_changes() {
+    let mut fs = new_fs();
+    let root = fs.root();
+    let file = fs.create(root, b"file").unwrap();
+    for round in 0..2 {
+        assert_eq!(fs.lookup(root, b"name"), Err(FsError::NotFound));
+        // Another way to make the name than the one that may use the look-up.
+        if round == 0 {
+            fs.link(file, root, b"name").unwrap();
+        } else {
+            fs.rename(root, b"file", root, b"name").unwrap();
+        }
+        assert_eq!(fs.create(root, b"name"), Err(FsError::Exists));
+        fs.unlink(root, b"name").unwrap();
+        fs.create(root, b"name").unwrap();
+        fs.unlink(root, b"name").unwrap();
+    }
+    // A new directory in the slot of a removed one.
+    let old = fs.mkdir(root, b"d").unwrap();
+    assert_eq!(fs.lookup(old, b"name"), Err(FsError::NotFound));
+    fs.rmdir(root, b"d").unwrap();
+    let new = fs.mkdir(root, b"e").unwrap();
+    assert_eq!(new, old);
+    fs.create(new, b"name").unwrap();
+    assert_eq!(fs.create(new, b"name"), Err(FsError::Exists));
+    assert_eq!(fs.check(), []);
+}
+
+#[test]
+fn a_path_is_not_walked_from_a_directory_that_has_moved() {
+    let mut fs = new_fs();
+    let root = fs.root();
+    let a = fs.mkdir(root, b"a").unwrap();
+    let b = fs.mkdir(a, b"b").unwrap();
+    let c = fs.mkdir(b, b"c").unwrap();
+    fs.create(c, b"f").unwrap();
+    let target = |fs: &mut Fs<VectorMemory>, path: &[u8]| {
+        fs.resolve(root, root, path, true).map(|found| found.target)
+    };
+    assert_eq!(target(&mut fs, b"a/b"), Ok(Some(b)));
+    // From where the last path ended, by more than one name.
+    assert_eq!(target(&mut fs, b"a/b/c"), Ok(Some(c)));
+    assert_eq!(target(&mut fs, b"a/b/c/../../../a"), Ok(Some(a)));
+    assert_eq!(
+        target(&mut fs, b"a/b/c/../../../.."),
+        Err(FsError::NotCapable)
+    );
+    assert_eq!(target(&mut fs, b"a/b//c"), Ok(Some(c)));
+    assert_eq!(target(&mut fs, b"a/b/none/f"), Err(FsError::NotFound));
+    fs.rename(root, b"a", root, b"z").unwrap();
+    assert_eq!(target(&mut fs, b"a/b/c"), Err(FsError::NotFound));
+    assert_eq!(target(&mut fs, b"z/b/c"), Ok(Some(c)));
+    fs.unlink(c, b"f").unwrap();
+    fs.rmdir(b, b"c").unwrap();
+    assert_eq!(target(&mut fs, b"z/b/c/f"), Err(FsError::NotFound));
+}

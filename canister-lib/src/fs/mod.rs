@@ -131,6 +131,7 @@ impl<M: Memory> Fs<M> {
     /// Says that another file system lies over directory `dir`: [`Self::resolve_plain`] stops there.
     pub(crate) fn set_covered(&mut self, dir: Ino) {
         self.covered = dir;
+        self.walked.forget();
     }
 
     /// Sets or lifts the limit of all blocks. A limit below what is used only stops growth.

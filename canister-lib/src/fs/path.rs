@@ -86,10 +86,7 @@ impl<M: Memory> Fs<M> {
         path: &'p [u8],
         follow_last: bool,
     ) -> Result<Resolved<'p>, FsError> {
-        // What was walked before was checked before, too.
-        let known = self.walked.skip(start, path);
-        check_path(known.map_or(path, |(_, left)| left))?;
-        if let Some(resolved) = self.resolve_plain(root, (start, known), path, follow_last)? {
+        if let Some(resolved) = self.resolve_plain(root, start, path, follow_last)? {
             return Ok(resolved);
         }
         let mut tree = Rooted {
@@ -111,14 +108,17 @@ impl<M: Memory> Fs<M> {
     }
 
     /// [`Self::resolve`] for paths without symbolic links to follow; `None`: there is one, or the
-    /// path comes to the directory that is covered.
+    /// path comes to the directory that is covered. The path has been checked then.
     pub(crate) fn resolve_plain<'p>(
         &mut self,
         root: Ino,
-        (start, known): (Ino, Option<(Ino, &'p [u8])>),
+        start: Ino,
         path: &'p [u8],
         follow_last: bool,
     ) -> Result<Option<Resolved<'p>>, FsError> {
+        // What was walked before was checked before, too.
+        let known = self.walked.skip(start, path);
+        check_path(known.map_or(path, |(_, left)| left))?;
         let resolved = |parent, name: Option<&'p [u8]>, target| Resolved {
             parent,
             name: name.map(Cow::Borrowed),
