@@ -33,7 +33,6 @@ pub use check::PartSize;
 pub use error::{FsError, MountError};
 pub use finding::{Finding, Invariant};
 pub use path::Resolved;
-pub(crate) use path::check_path;
 pub use types::{DirEntry, FileType, FormatOptions, Ino, Nanos, Stat, Usage};
 pub(crate) use walk::{Tree, Walk, walk};
 

@@ -13,7 +13,7 @@ use icwasi_types::{Preopen, TMP_PATH};
 use super::errno::{Errno, Result};
 use super::types::Filestat;
 use crate::fs::{
-    FileType, FormatOptions, Fs, FsError, Ino, MountError, Nanos, Tree, Walk, check_path, walk,
+    FileType, FormatOptions, Fs, FsError, Ino, MountError, Nanos, Tree, Walk, walk,
 };
 use crate::memory::WASM_PAGE;
 use crate::memory::heap::HeapMemory;
@@ -220,7 +220,6 @@ impl Runtime {
         if mount == Mount::Stable
             && let Some(mut both) = self.both()?
         {
-            check_path(path)?;
             if let Some(found) = both.stable.resolve_plain(ino, ino, path, follow)? {
                 return Ok(Reached {
                     parent: Object::stable(found.parent),
