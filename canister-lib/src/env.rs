@@ -47,6 +47,14 @@ pub trait Env {
     /// Environment variables of the canister's settings: names and values.
     fn environment(&self) -> Vec<(Vec<u8>, Vec<u8>)>;
 
+    /// Asks the management canister for random bytes, where calls may be made: in updates, timers
+    /// and heartbeats. The answer comes in a later message, to the function in the table's slot
+    /// `icwasi_types::RESEED_SLOT`; or not at all. About 10,000 instructions.
+    fn request_random(&self);
+
+    /// The answer, in the message that brings it: candid of one `blob`. `None`: a refusal.
+    fn random_reply(&self) -> Option<Vec<u8>>;
+
     /// The candid-encoded `LinkConfig` that the linker stored; empty if it did not.
     fn link_config(&self) -> Vec<u8>;
 }

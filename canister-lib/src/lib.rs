@@ -118,9 +118,10 @@ pub fn mount_memory(path: &str, memory: impl Memory + 'static) -> Result<(), FsE
 /// Mixes secret bytes into the generator behind WASI's `random_get`, and keeps the result across
 /// upgrades.
 ///
-/// The generator is seeded with what the platform offers without waiting, which others can guess.
-/// Give it the reply of the management canister's `raw_rand` as soon as the canister can make
-/// that call, if random numbers must be secret.
+/// The generator is seeded with what the platform offers without waiting, which others can guess,
+/// and asks the management canister for `raw_rand` at the end of the first update, unless the
+/// canister was linked with `--no-reseed`. A program that has secret bytes earlier, or uses that
+/// option, gives them here; no others are asked for then.
 pub fn reseed(secret: &[u8]) {
     runtime::with(|runtime| runtime.reseed(secret));
 }

@@ -270,7 +270,7 @@ impl Runtime {
 
     /// See [`crate::reseed`].
     pub fn reseed(&mut self, secret: &[u8]) {
-        crate::wasi::random::mix(self, secret);
+        crate::wasi::random::reseed(self, secret);
     }
 
     /// Replaces what the program reads from its standard input.

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use wasi_support::*;
 
-const FUNCTIONS: usize = 48;
+const FUNCTIONS: usize = 49;
 
 /// Arguments of a call: any of them may become a pointer, a length, a descriptor or flags.
 type Arguments = [u64; 9];
@@ -74,6 +74,7 @@ fn run(p: &mut Program, function: usize, args: &Arguments) -> Result<()> {
         44 => sock::sock_shutdown(rt, a, b % 5),
         45 => unstable::fd_filestat_get(rt, g, a, i),
         46 => unstable::path_filestat_get(rt, g, a, d % 3, b, c, e),
+        47 => unstable::fd_seek(rt, g, a, wide as i64, b % 4, c),
         _ => unstable::poll_oneoff(rt, g, a, b, c, d),
     })
 }

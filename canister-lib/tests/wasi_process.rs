@@ -357,6 +357,36 @@ fn random_numbers_never_repeat() {
 }
 
 #[test]
+fn secret_bytes_are_asked_for_until_they_come() {
+    const MINUTE: u64 = 60_000_000_000;
+    let mut p = Program::new();
+    let blob = |bytes: &[u8]| candid::encode_one(serde_bytes::ByteBuf::from(bytes)).unwrap();
+    let useless = [
+        None,
+        Some(vec![]),
+        Some(b"DIDL".to_vec()),
+        Some(candid::encode_one("text").unwrap()),
+        Some(blob(b"")),
+    ];
+    for (asked, reply) in (1..).zip(useless) {
+        random::reseed_if_due(&mut p.rt);
+        assert_eq!(p.rt.env().random_requests.get(), asked);
+        p.rt.env().random_reply.replace(reply);
+        random::take_reply(&mut p.rt);
+        p.next_message(10 * MINUTE - 1);
+        random::reseed_if_due(&mut p.rt);
+        assert_eq!(p.rt.env().random_requests.get(), asked, "too early");
+        p.next_message(1);
+    }
+    random::reseed_if_due(&mut p.rt);
+    p.rt.env().random_reply.replace(Some(blob(&[7; 32])));
+    random::take_reply(&mut p.rt);
+    p.next_message(1_000 * MINUTE);
+    random::reseed_if_due(&mut p.rt);
+    assert_eq!(p.rt.env().random_requests.get(), 6);
+}
+
+#[test]
 fn exit_and_signals() {
     let mut p = Program::new();
     p.write(1, b"last words").unwrap();

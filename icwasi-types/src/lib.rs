@@ -14,4 +14,4 @@ pub use admin::{
     UploadRequest,
 };
 pub use error::AdminError;
-pub use link_config::{LINK_CONFIG_VERSION, LinkConfig, Preopen, TMP_PATH};
+pub use link_config::{LINK_CONFIG_VERSION, LinkConfig, Preopen, RESEED_SLOT, TMP_PATH};

@@ -1,6 +1,11 @@
 use candid::CandidType;
 use serde::Deserialize;
 
+/// The table's slot in which every canister has the function that takes random bytes from the
+/// management canister. Always the same one: an answer may arrive after an upgrade, and the
+/// Internet Computer then calls what lies in that slot of the new code.
+pub const RESEED_SLOT: u32 = 65_535;
+
 /// Version of [`LinkConfig`]'s meaning.
 pub const LINK_CONFIG_VERSION: u16 = 1;
 

@@ -75,6 +75,7 @@ fn install_c() -> Result<()> {
     let packages = [
         format!("clang-{version}"),
         format!("lld-{version}"),
+        format!("libclang-rt-{version}-dev-wasm32"),
         "wasi-libc".into(),
     ];
     let mut install = privileged()?;

@@ -21,7 +21,7 @@ pub struct WasiC {
 const VERSIONS: std::ops::RangeInclusive<u32> = 14..=30;
 
 impl WasiC {
-    /// The first pair of compiler and headers that compiles a program.
+    /// The first pair of compiler and headers that compiles and links a program.
     ///
     /// Looks at `CC_wasm32_wasip1` and `WASI_SYSROOT`, at `WASI_SDK_PATH` and `/opt/wasi-sdk`, at
     /// the system's packages and at Homebrew's.
@@ -42,6 +42,11 @@ impl WasiC {
              `cargo xtask setup` installs them on Debian and says how elsewhere; \
              or set CC_wasm32_wasip1 and WASI_SYSROOT"
         )
+    }
+
+    /// What the compiler is told first of all.
+    pub fn flags(&self) -> Vec<String> {
+        flags(&self.sysroot)
     }
 
     /// Environment for cargo: the `cc` crate reads it in build scripts.
@@ -111,9 +116,12 @@ fn compiles(clang: &Path, sysroot: &Path) -> bool {
     // A header that only wasi-libc has, so that the host's do not pass for it.
     let program =
         b"#include <wasi/api.h>\n#include <stdio.h>\nint main(void) { return puts(\"\"); }\n";
+    // Linked, too: the compiler's own library for wasm is a package of its own.
+    let output = std::env::temp_dir().join(format!("icwasi-cc-{}", std::process::id()));
     let child = Command::new(clang)
         .args(flags(sysroot))
-        .args(["-x", "c", "-c", "-o", "-", "-"])
+        .args(["-x", "c", "-", "-o"])
+        .arg(&output)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -123,7 +131,10 @@ fn compiles(clang: &Path, sysroot: &Path) -> bool {
         // A compiler that does not read its input has failed; its status tells.
         let _ = stdin.write_all(program);
     }
-    child.wait().is_ok_and(|status| status.success())
+    drop(child.stdin.take());
+    let works = child.wait().is_ok_and(|status| status.success());
+    let _ = std::fs::remove_file(output);
+    works
 }
 
 /// macOS's own `ar` does not index wasm objects; the one of LLVM does.

@@ -21,6 +21,10 @@ pub struct Host {
     pub replicated: Cell<bool>,
     /// Returned by [`Env::environment`].
     pub environment: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
+    /// How often [`Env::request_random`] was called.
+    pub random_requests: Cell<u64>,
+    /// Returned by [`Env::random_reply`].
+    pub random_reply: RefCell<Option<Vec<u8>>>,
     /// Returned by [`Env::link_config`].
     pub link_config: RefCell<Vec<u8>>,
 }
@@ -37,6 +41,8 @@ impl Host {
             caller: RefCell::new(Vec::new()),
             replicated: Cell::new(true),
             environment: RefCell::new(Vec::new()),
+            random_requests: Cell::new(0),
+            random_reply: RefCell::new(None),
             link_config: RefCell::new(Vec::new()),
         }
     }
@@ -91,6 +97,14 @@ impl Env for Host {
 
     fn environment(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.environment.borrow().clone()
+    }
+
+    fn request_random(&self) {
+        self.random_requests.set(self.random_requests.get() + 1);
+    }
+
+    fn random_reply(&self) -> Option<Vec<u8>> {
+        self.random_reply.borrow().clone()
     }
 
     fn link_config(&self) -> Vec<u8> {

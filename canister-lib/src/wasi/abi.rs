@@ -165,6 +165,7 @@ mod unstable {
 
 /// The linker's hooks; `docs/DESIGN.md` has the contract.
 mod hooks {
+    use super::random;
     use crate::runtime::with;
 
     #[unsafe(export_name = "icwasi.enter")]
@@ -175,6 +176,21 @@ mod hooks {
     #[unsafe(export_name = "icwasi.leave")]
     extern "C" fn leave() {
         with(|rt| rt.leave());
+    }
+
+    #[unsafe(export_name = "icwasi.reseed")]
+    extern "C" fn reseed() {
+        with(random::reseed_if_due);
+    }
+
+    /// Callbacks are not announced by `enter`.
+    #[unsafe(export_name = "icwasi.reseeded")]
+    extern "C" fn reseeded(_env: u32) {
+        with(|rt| {
+            rt.enter();
+            random::take_reply(rt);
+            rt.leave();
+        });
     }
 
     #[unsafe(export_name = "icwasi.start")]

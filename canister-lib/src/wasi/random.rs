@@ -11,12 +11,17 @@
 //! mixed in. Two queries with the same caller, in the same block, with the same instruction
 //! count, see the same numbers.
 //!
-//! **Weakness**: until [`crate::reseed`] gave it secret bytes (from the management canister's
-//! `raw_rand`), everything that was mixed in can be guessed by others, and so can the numbers.
-//! Node operators can read the key in any case.
+//! At the end of the first update after each install and upgrade the library asks the management
+//! canister for `raw_rand`, and mixes the answer in (`icwasi link --no-reseed` leaves that out). A
+//! refusal or an answer that is lost is followed by another request, in an update
+//! [`RETRY_AFTER`] later.
+//!
+//! **Weakness**: before the first answer, everything that was mixed in can be guessed by others,
+//! and so can the numbers. Node operators can read the key in any case.
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde_bytes::ByteBuf;
 
 use super::errno::Result;
 use super::guest::Guest;
@@ -25,6 +30,9 @@ use crate::fs::FsError;
 use crate::runtime::Runtime;
 
 const FILE: &[u8] = b"random";
+
+/// Nanoseconds from one request for random bytes to the next.
+const RETRY_AFTER: u64 = 10 * 60 * 1_000_000_000;
 
 type Key = [u8; 32];
 
@@ -35,6 +43,15 @@ pub(crate) struct Random {
     /// Of this message.
     stream: Option<ChaCha20Rng>,
     attached: bool,
+    reseed: Reseed,
+}
+
+/// Since the last install or upgrade.
+#[derive(Debug)]
+enum Reseed {
+    Wanted,
+    Asked { at: u64 },
+    Done,
 }
 
 impl Random {
@@ -43,6 +60,7 @@ impl Random {
             key: [0; 32],
             stream: None,
             attached: false,
+            reseed: Reseed::Wanted,
         }
     }
 
@@ -105,8 +123,37 @@ pub(crate) fn attach(rt: &mut Runtime) {
     }
 }
 
+/// An update ends: asks for random bytes if that is due.
+pub fn reseed_if_due(rt: &mut Runtime) {
+    let due = match rt.wasi.random.reseed {
+        Reseed::Done => return,
+        Reseed::Wanted => 0,
+        Reseed::Asked { at } => at.saturating_add(RETRY_AFTER),
+    };
+    let now = rt.now();
+    if now >= due {
+        rt.wasi.random.reseed = Reseed::Asked { at: now };
+        rt.env().request_random();
+    }
+}
+
+/// The answer has come.
+pub fn take_reply(rt: &mut Runtime) {
+    let reply = rt.env().random_reply();
+    let secret = reply.and_then(|reply| candid::decode_one::<ByteBuf>(&reply).ok());
+    if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+        reseed(rt, &secret);
+    }
+}
+
+/// Mixes `secret` in; no more bytes are asked for.
+pub(crate) fn reseed(rt: &mut Runtime, secret: &[u8]) {
+    mix(rt, secret);
+    rt.wasi.random.reseed = Reseed::Done;
+}
+
 /// Mixes `secret` in and stores a key that depends on it.
-pub(crate) fn mix(rt: &mut Runtime, secret: &[u8]) {
+fn mix(rt: &mut Runtime, secret: &[u8]) {
     if rt.wasi.random.stream.is_none() {
         begin(rt);
     }

@@ -52,6 +52,10 @@ pub struct Args {
     /// Write the resulting candid interface, admin methods included.
     #[arg(long, value_name = "FILE")]
     candid_out: Option<PathBuf>,
+    /// Do not ask the management canister for random bytes after installs and upgrades: the
+    /// program's random numbers can then be guessed.
+    #[arg(long)]
+    no_reseed: bool,
     /// How to bind WASI imports.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
@@ -123,6 +127,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         preopens: args.directories,
         tmp: args.tmp,
         candid,
+        reseed: !args.no_reseed,
         arena: args.arena.unwrap_or(DEFAULT_ARENA),
         exec_method: args.exec_method,
         exec_access: args.exec_access.into(),

@@ -7,6 +7,7 @@ use super::error::LinkError;
 use super::exec::ExecAccess;
 use super::parse::Module;
 use super::plan::{OutExport, Plan, Synth, Target};
+use super::reseed::may_call;
 
 /// What a written entry point does, in order.
 #[derive(Clone, Debug, Default)]
@@ -119,6 +120,9 @@ impl<'a> Plan<'a> {
     fn entry(&mut self, name: &str, enter: Target, steps: Vec<Step>, leave: Target) {
         let mut all = vec![Step::Call(enter)];
         all.extend(steps);
+        if may_call(name) {
+            all.extend(self.reseed.map(|reseed| Step::Call(reseed.ask)));
+        }
         all.push(Step::Call(leave));
         let target = self.synth(Synth::Entry(Entry { steps: all }));
         self.entries.push(OutExport {

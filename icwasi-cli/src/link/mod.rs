@@ -25,6 +25,7 @@ mod live;
 mod names;
 mod parse;
 mod plan;
+mod reseed;
 mod rewrite;
 mod run;
 mod synth;
@@ -108,6 +109,8 @@ pub struct LinkOptions {
     pub exec_method: Option<String>,
     /// Who may call it.
     pub exec_access: ExecAccess,
+    /// At the end of the first update, ask the management canister for random bytes.
+    pub reseed: bool,
     /// Bytes of the library's heap (*inject*); those of `tmp` are added.
     pub arena: u64,
     /// Bytes kept free behind the guest's initial memory, for allocators that take growth for
@@ -142,6 +145,7 @@ impl Default for LinkOptions {
             candid: None,
             exec_method: None,
             exec_access: ExecAccess::default(),
+            reseed: true,
             arena: DEFAULT_ARENA,
             headroom: 0,
             library: None,

@@ -14,6 +14,7 @@ use super::layout::Layout;
 use super::library::Library;
 use super::live::live_functions;
 use super::parse::{FuncImport, Module};
+use super::reseed::Reseed;
 use super::types::TypeTable;
 use super::unwind::{Unwind, is_exit};
 use super::{Mode, ModeChoice, ic0};
@@ -64,6 +65,8 @@ pub(crate) struct Plan<'a> {
     pub exec: Option<Exec>,
     /// How an exit of the command finds its way out.
     pub unwind: Option<Unwind>,
+    /// How the library gets random bytes.
+    pub reseed: Option<Reseed>,
     pub types: TypeTable,
     /// Types of the library in the output.
     pub library_types: Vec<u32>,
@@ -134,6 +137,7 @@ impl<'a> Plan<'a> {
             layout,
             exec,
             unwind,
+            reseed: None,
             types,
             library_types,
             imports: Vec::new(),
@@ -152,6 +156,9 @@ impl<'a> Plan<'a> {
             plan.synth(Synth::MemorySize);
             plan.synth(Synth::MemoryGrow);
         }
+        if options.reseed {
+            plan.reseed = Reseed::new(&plan)?;
+        }
         plan.plan_entries(options.admin)?;
         plan.number_functions()?;
         plan.bound.sort();
@@ -168,7 +175,7 @@ impl<'a> Plan<'a> {
     }
 
     /// A function that the library exports.
-    fn find(&self, name: &str) -> Option<Target> {
+    pub(super) fn find(&self, name: &str) -> Option<Target> {
         let (module, target, _) = self.library_module();
         module.export(name).map(target)
     }
@@ -402,6 +409,7 @@ impl<'a> Plan<'a> {
     fn library_roots(&self) -> Vec<u32> {
         let mut targets = self.guest_imports.clone();
         targets.extend(self.entries.iter().map(|e| e.target));
+        targets.extend(self.reseed.map(|reseed| reseed.answer));
         for synth in &self.synth {
             match synth {
                 Synth::Entry(entry) => {

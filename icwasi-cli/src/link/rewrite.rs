@@ -12,6 +12,7 @@ use super::library::Placement;
 use super::names;
 use super::parse::MARKER_SECTION;
 use super::plan::{Plan, Synth, Target, synth_type};
+use super::reseed::Reseed;
 use super::run::Run;
 use super::synth::{self, Context};
 
@@ -156,12 +157,13 @@ fn functions(plan: &Plan<'_>, synth_types: &[u32]) -> Vec<u8> {
     out
 }
 
-/// Tables; to the first, the slots of the library are added.
+/// Tables; to the first, the slots of the library are added, and that of the callback.
 fn tables(plan: &Plan<'_>, rewriter: &BodyRewriter<'_>) -> Result<Option<Vec<u8>>, LinkError> {
-    let size = plan
-        .layout
-        .filter(|_| has_slots(plan))
-        .map(|l| u64::from(l.table_size));
+    let size = match (plan.reseed, plan.layout) {
+        (Some(_), _) => Some(Reseed::TABLE_SIZE),
+        (None, Some(layout)) if has_slots(plan) => Some(u64::from(layout.table_size)),
+        (None, _) => None,
+    };
     let guest = &plan.guest.tables;
     if guest.is_empty() && size.is_none() {
         return Ok(None);
@@ -340,6 +342,10 @@ fn elements(plan: &Plan<'_>, rewriter: &BodyRewriter<'_>) -> Result<Option<Vec<u
     }
     if let (Some(library), Some(layout)) = (plan.library, plan.layout) {
         count += library_elements(plan, library, layout.table_delta, &mut items);
+    }
+    if let Some(reseed) = plan.reseed {
+        Reseed::element(plan.index(reseed.answer), &mut items);
+        count += 1;
     }
     if count == 0 {
         return Ok(None);

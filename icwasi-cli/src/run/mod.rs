@@ -158,6 +158,8 @@ pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError
             admin: !options.directories.is_empty(),
             arena: link::DEFAULT_ARENA + 4 * options.stdin.len() as u64,
             headroom: options.headroom,
+            // There is nobody to ask, and it would add to what the run costs.
+            reseed: false,
             ..LinkOptions::default()
         },
     )?;
