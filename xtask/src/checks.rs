@@ -34,7 +34,7 @@ pub fn test(filter: Option<&str>) -> Result<()> {
             .args(["test", "--locked", "--no-fail-fast", "--workspace"])
             .args(EXCEPT_GUESTS),
     );
-    // As the tests left it.
+    // As the tests left them.
     let mut clients = Command::new(built("clients"));
     clients.env("ICWASI_BIN", built("icwasi"));
     checks.counted(clients)?;

@@ -7,7 +7,7 @@
   (table 65536 funcref)
   (elem (i32.const 65535) $get)
   (func $get
-    (drop (call $random (i32.const 0) (i32.const 32)))
-    (call $append (i32.const 0) (i32.const 32))
+    (drop (call $random (i32.const 64) (i32.const 32)))
+    (call $append (i32.const 64) (i32.const 32))
     (call $reply))
   (func (export "canister_update random") (call_indirect (i32.const 65535))))

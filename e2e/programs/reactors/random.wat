@@ -5,8 +5,8 @@
   (import "ic0" "msg_reply" (func $reply))
   (memory (export "memory") 1)
   (func $get
-    (drop (call $random (i32.const 0) (i32.const 32)))
-    (call $append (i32.const 0) (i32.const 32))
+    (drop (call $random (i32.const 64) (i32.const 32)))
+    (call $append (i32.const 64) (i32.const 32))
     (call $reply))
   (func (export "canister_update random") (call $get))
   (func (export "canister_query peek") (call $get)))

@@ -160,7 +160,7 @@ const CALLS: [(&str, &str, &str); 34] = [
     (
         "`random_get`, 32 bytes",
         "",
-        "(call $random_get (i32.const 0) (i32.const 32))",
+        "(call $random_get (i32.const 8192) (i32.const 32))",
     ),
     (
         "`random_get`, 1,000 bytes",

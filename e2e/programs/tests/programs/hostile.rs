@@ -73,6 +73,9 @@ const PATHS: [&str; 12] = [
     "a", "b", "a/b", "a/b/c", ".", "..", "a/../b", "/a", "a/", "l", "l/x", "f",
 ];
 
+/// Bytes at the start of the memory that most pointers lead to.
+const BLOCK: usize = 512;
+
 const CALLS: u32 = 30_000;
 
 /// All functions, of both modules.
@@ -102,9 +105,17 @@ fn module(seed: u32) -> Vec<u8> {
     }
     text += "(import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))\n";
     text += "(memory (export \"memory\") 4)\n";
+    // Written again before each call: paths, and buffers of a few bytes.
+    let mut block = vec![0; BLOCK];
     for (at, path) in PATHS.iter().enumerate() {
-        let _ = writeln!(text, "(data (i32.const {}) \"{path}\")", 16 * at);
+        block[16 * at..][..path.len()].copy_from_slice(path.as_bytes());
     }
+    for (at, buffer) in block[16 * PATHS.len()..].chunks_exact_mut(8).enumerate() {
+        buffer[..4].copy_from_slice(&(1000 + 7 * at as u32).to_le_bytes());
+        buffer[4] = at as u8 % 5;
+    }
+    let bytes: String = block.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let _ = writeln!(text, "(data $block \"{bytes}\")");
     let _ = write!(
         text,
         r#"
@@ -115,9 +126,11 @@ fn module(seed: u32) -> Vec<u8> {
   (global.set $state (i32.add (i32.mul (global.get $state) (i32.const 1664525)) (i32.const 1013904223)))
   (i32.rem_u (i32.shr_u (global.get $state) (i32.const 8)) (local.get $below)))
 (func $f (result i32)
-  (if (result i32) (call $random (i32.const 8))
-    (then (i32.add (i32.const 3) (call $random (i32.const 8))))
-    (else (i32.sub (call $random (i32.const 300)) (i32.const 1)))))
+  (if (result i32) (call $random (i32.const 2))
+    (then (i32.const 3))
+    (else (if (result i32) (call $random (i32.const 8))
+      (then (i32.add (i32.const 4) (call $random (i32.const 7))))
+      (else (i32.sub (call $random (i32.const 300)) (i32.const 1)))))))
 ;; Never of stdio or the root: nothing would be left to try.
 (func $own (result i32) (i32.add (i32.const 4) (call $random (i32.const 9))))
 (func $p (result i32)
@@ -129,7 +142,7 @@ fn module(seed: u32) -> Vec<u8> {
     (else (i32.sub (i32.const 64) (call $random (i32.const 70000))))))
 (func $n (result i32)
   (if (result i32) (call $random (i32.const 16))
-    (then (call $random (i32.const 7)))
+    (then (i32.add (i32.const 1) (call $random (i32.const 3))))
     (else (i32.sub (call $random (i32.const 65536)) (i32.const 64)))))
 (func $c (result i32)
   (if (result i32) (call $random (i32.const 8))
@@ -147,7 +160,7 @@ fn module(seed: u32) -> Vec<u8> {
 (func $r (result i64) (i64.extend_i32_u (i32.shl (call $random (i32.const 2048)) (call $random (i32.const 12)))))
 (func $call (param $which i32) (result i32)
 "#,
-        paths = PATHS.len()
+        paths = BLOCK / 16
     );
     let labels: String = (0..functions.len()).map(|at| format!(" {at}")).collect();
     for _ in 0..functions.len() {
@@ -172,6 +185,7 @@ fn module(seed: u32) -> Vec<u8> {
   (local.set $left (i32.const {CALLS}))
   (loop $again
     (local.set $which (call $random (i32.const {count})))
+    (memory.init $block (i32.const 0) (i32.const 0) (i32.const {BLOCK}))
     (local.set $errno (call $call (local.get $which)))
     (if (i32.gt_u (local.get $errno) (i32.const 76)) (then (call $exit (i32.const 99))))
     (if (i32.eqz (local.get $errno)) (then
