@@ -142,7 +142,7 @@ fn built(name: &str) -> PathBuf {
 }
 
 /// The examples are for wasm32-wasip1 only.
-const EXCEPT_GUESTS: [&str; 4] = ["--exclude", "example-sqlite", "--exclude", "example-bench"];
+const EXCEPT_GUESTS: [&str; 6] = ["--exclude", "example-sqlite", "--exclude", "example-bench", "--exclude", "example-shared"];
 
 #[derive(Default)]
 struct Checks {

@@ -34,8 +34,8 @@ enum Command {
     Bench {
         /// What to measure.
         what: Bench,
-        /// `--json FILE`, `--only TEXT`, `--no-peers`, `--profile TEXT`, `--library FILE`; `--help`
-        /// explains them.
+        /// `--json FILE`; of `fs` also `--only TEXT`, `--no-peers`, `--profile TEXT`,
+        /// `--library FILE`, and `--help`, which explains them.
         #[arg(
             trailing_var_arg = true,
             allow_hyphen_values = true,
@@ -123,27 +123,16 @@ fn execute(command: Command) -> Result<()> {
         }
         Command::Bench {
             what: Bench::Replica,
-            json,
+            options,
         } => {
             let mut bench = cargo();
-            bench.args(["bench", "--quiet", "--locked", "--package"]);
+            // Paths in the options are relative to where this was called.
+            bench.current_dir(std::env::current_dir()?);
+            bench.arg("bench").arg("--manifest-path");
+            bench.arg(xtask::process::root().join("Cargo.toml"));
+            bench.args(["--quiet", "--locked", "--package"]);
             bench.args(["icwasi-replica", "--bench", "speed", "--"]);
-            if let Some(file) = json {
-                bench.arg("--json").arg(std::path::absolute(file)?);
-            }
-            run(&mut bench)
-        }
-        Command::Bench {
-            what: Bench::Replica,
-            json,
-        } => {
-            let mut bench = cargo();
-            bench.args(["bench", "--quiet", "--locked", "--package"]);
-            bench.args(["icwasi-replica", "--bench", "speed", "--"]);
-            if let Some(file) = json {
-                bench.arg("--json").arg(std::path::absolute(file)?);
-            }
-            run(&mut bench)
+            run(bench.args(options))
         }
         Command::Canister {
             example,
