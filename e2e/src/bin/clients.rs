@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use e2e::clients::{Outcome, agent, counts, icp, motoko, node};
+use e2e::clients::{Outcome, agent, assets, counts, icp, motoko, node};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -25,6 +25,7 @@ async fn main() -> ExitCode {
     run!("icp 1.5.0", icp::run());
     run!("Motoko 4.10.0", motoko::run());
     if filter.is_some() {
+        run!("asset canister", assets::run());
         run!("icp 1.5.0 on this repository", icp::run_own());
         run!(
             "another process, instruction counts",

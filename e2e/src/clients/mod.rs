@@ -4,6 +4,7 @@
 //! What a machine may lack is no failure, but it is no success either: see [`Outcome`].
 
 pub mod agent;
+pub mod assets;
 pub mod counter;
 pub mod counts;
 pub mod icp;
