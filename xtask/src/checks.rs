@@ -1,10 +1,12 @@
 //! Everything that must hold before a change is merged.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::guests::target_dir;
 use crate::process::{cargo, display, output, run};
 use crate::setup::setup;
 use crate::toolchain::WasiC;
@@ -25,11 +27,17 @@ pub fn test(filter: Option<&str>) -> Result<()> {
     checks.run("formatting", cargo().args(["fmt", "--all", "--check"]));
     checks.run(
         "tests",
+        // They run the program that is built beside them. Alone, it would be built a second time:
+        // the features of its dependencies depend on what else is built.
         cargo()
+            .env("ICWASI_BIN", built("icwasi"))
             .args(["test", "--locked", "--no-fail-fast", "--workspace"])
             .args(EXCEPT_GUESTS),
     );
-    checks.counted(real_clients())?;
+    // As the tests left them.
+    let mut clients = Command::new(built("clients"));
+    clients.env("ICWASI_BIN", built("icwasi"));
+    checks.counted(clients)?;
     pocket_ic_checks(&mut checks)?;
     checks.run(
         "lints",
@@ -126,6 +134,11 @@ fn pocket_ic_checks(checks: &mut Checks) -> Result<()> {
     let mut counts = real_clients();
     counts.args(["--", "PocketIC"]);
     checks.counted(counts)
+}
+
+/// A program that `cargo test --workspace` builds.
+fn built(name: &str) -> PathBuf {
+    target_dir().join("debug").join(name)
 }
 
 /// The examples are for wasm32-wasip1 only.
