@@ -2,6 +2,7 @@
 //! exit code, and the files that are left. What differs on purpose says so here, and in
 //! `docs/WASI.md`.
 
+mod costs;
 mod hostile;
 mod random;
 
