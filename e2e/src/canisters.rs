@@ -38,6 +38,15 @@ pub fn bench(mode: Mode) -> Guest {
     }
 }
 
+/// The canister with data of its own beside files.
+pub fn shared() -> Guest {
+    Guest {
+        example: "shared",
+        mode: Mode::Rewire,
+        features: &[],
+    }
+}
+
 type Key = (Guest, Vec<String>);
 
 static LINKED: Mutex<Option<HashMap<Key, PathBuf>>> = Mutex::new(None);

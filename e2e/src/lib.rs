@@ -13,3 +13,4 @@ pub mod host;
 pub mod hostile;
 pub mod network;
 pub mod sqlite_app;
+pub mod stage;

@@ -52,6 +52,7 @@ pub fn test(filter: Option<&str>) -> Result<()> {
                     "wasm32-wasip1",
                 ])
                 .args(["--package", "example-sqlite", "--package", "example-bench"])
+                .args(["--package", "example-shared"])
                 .args(features)
                 .args(["--", "--deny", "warnings"]),
         );
@@ -129,7 +130,14 @@ fn pocket_ic_checks(checks: &mut Checks) -> Result<()> {
 }
 
 /// The examples are for wasm32-wasip1 only.
-const EXCEPT_GUESTS: [&str; 4] = ["--exclude", "example-sqlite", "--exclude", "example-bench"];
+const EXCEPT_GUESTS: [&str; 6] = [
+    "--exclude",
+    "example-sqlite",
+    "--exclude",
+    "example-bench",
+    "--exclude",
+    "example-shared",
+];
 
 #[derive(Default)]
 struct Checks {
