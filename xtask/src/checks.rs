@@ -60,6 +60,7 @@ pub fn test(filter: Option<&str>) -> Result<()> {
                     "wasm32-wasip1",
                 ])
                 .args(["--package", "example-sqlite", "--package", "example-bench"])
+                .args(["--package", "example-shared"])
                 .args(features)
                 .args(["--", "--deny", "warnings"]),
         );
@@ -142,7 +143,14 @@ fn built(name: &str) -> PathBuf {
 }
 
 /// The examples are for wasm32-wasip1 only.
-const EXCEPT_GUESTS: [&str; 6] = ["--exclude", "example-sqlite", "--exclude", "example-bench", "--exclude", "example-shared"];
+const EXCEPT_GUESTS: [&str; 6] = [
+    "--exclude",
+    "example-sqlite",
+    "--exclude",
+    "example-bench",
+    "--exclude",
+    "example-shared",
+];
 
 #[derive(Default)]
 struct Checks {
