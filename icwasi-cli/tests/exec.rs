@@ -147,7 +147,7 @@ fn every_run_starts_from_the_initial_memory() {
     with_stack(|| {
         for headroom in [0, 4 << 20] {
             let options = LinkOptions {
-                headroom,
+                headroom: Some(headroom),
                 ..LinkOptions::default()
             };
             let mut canister = Canister::new(c_program(), &options);

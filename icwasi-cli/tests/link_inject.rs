@@ -2,7 +2,7 @@
 
 mod link;
 
-use icwasi_cli::link::{LinkError, LinkOptions, Mode, link as link_module};
+use icwasi_cli::link::{GrowthChoice, LinkError, LinkOptions, Mode, link as link_module};
 use link::{Canister, c_guest, options, rust_guest};
 
 #[test]
@@ -54,7 +54,7 @@ fn c_reactor_runs() {
 fn memory_of_guest_and_library_never_overlap() {
     for headroom in [0, 1 << 20] {
         let options = LinkOptions {
-            headroom,
+            headroom: Some(headroom),
             arena: 1 << 20,
             ..options()
         };
@@ -133,4 +133,83 @@ fn linking_is_deterministic_and_marks_its_output() {
         link_module(&first, &options()),
         Err(LinkError::AlreadyLinked { .. })
     ));
+}
+
+/// Takes for granted that its memory grows contiguously: fills all of it, calls the library,
+/// checks it, and grows, as long as it can.
+const CONTIGUOUS: &str = r#"
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") MEMORY)
+  (data (i32.const 0) "\20\00\00\00\03\00\00\00")
+  (data (i32.const 32) "ok\n")
+  (func (export "canister_update fill") (local $p i32) (local $end i32) (local $round i32)
+    (loop $again
+      (local.set $end (i32.shl (memory.size) (i32.const 16)))
+      (local.set $p (i32.const 4096))
+      (loop $fill
+        (i32.store (local.get $p) (i32.xor (local.get $p) (local.get $round)))
+        (local.set $p (i32.add (local.get $p) (i32.const 4)))
+        (br_if $fill (i32.lt_u (local.get $p) (local.get $end))))
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+      (local.set $p (i32.const 4096))
+      (loop $check
+        (if (i32.ne (i32.load (local.get $p)) (i32.xor (local.get $p) (local.get $round)))
+          (then (unreachable)))
+        (local.set $p (i32.add (local.get $p) (i32.const 4)))
+        (br_if $check (i32.lt_u (local.get $p) (local.get $end))))
+      (local.set $round (i32.add (local.get $round) (i32.const 1)))
+      (br_if $again (i32.ge_s (memory.grow (i32.const 5)) (i32.const 0))))))
+"#;
+
+#[test]
+fn allocators_that_take_growth_for_contiguous_get_headroom_and_no_more() {
+    let guest =
+        |memory: &str| wat::parse_str(CONTIGUOUS.replace("MEMORY", memory)).expect("is valid");
+    // Rounds: the first, and one for each time that five pages were given.
+    for (memory, headroom, rounds) in [
+        ("1", Some(0), 1),
+        ("1", Some(20 << 16), 5),
+        ("1 13", None, 3),
+        ("3", None, 1 + 1024 / 5),
+    ] {
+        let options = LinkOptions {
+            headroom,
+            arena: 1 << 20,
+            ..options()
+        };
+        let linked = link_module(&guest(memory), &options).expect("links");
+        let mut canister = Canister::new(&linked.module);
+        canister.call("canister_init").expect("runs");
+        let log = canister.call("canister_update fill").expect("runs");
+        // The stand-in doubles what is printed.
+        assert_eq!(
+            log.matches("ok").count(),
+            2 * rounds,
+            "{memory} {headroom:?}"
+        );
+    }
+    // Taken for another kind of allocator, it overwrites the library.
+    let options = LinkOptions {
+        growth: GrowthChoice::Anywhere,
+        ..options()
+    };
+    let linked = link_module(&guest("1 13"), &options).expect("links");
+    let mut canister = Canister::new(&linked.module);
+    canister.call("canister_init").expect("runs");
+    canister
+        .call("canister_update fill")
+        .expect_err("does not go unnoticed");
+}
+
+#[test]
+fn a_write_over_the_guard_traps() {
+    let guest = "(module (memory (export \"memory\") 1) (func (export \"canister_update poke\")
+        (i64.store (i32.const 65536) (i64.const 1))))";
+    let guest = wat::parse_str(guest).expect("is valid");
+    let linked = link_module(&guest, &options()).expect("links");
+    let mut canister = Canister::new(&linked.module);
+    canister.call("canister_init").expect("runs");
+    let error = canister.call("canister_update poke").expect_err("traps");
+    assert!(format!("{error:?}").contains("check_guard"), "{error:?}");
 }

@@ -5,6 +5,7 @@
 
 pub mod checks;
 pub mod guests;
+pub mod packages;
 pub mod process;
 pub mod setup;
 pub mod toolchain;

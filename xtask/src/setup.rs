@@ -23,6 +23,9 @@ pub fn setup() -> Result<()> {
             WasiC::find()?
         }
     };
+    if let Err(error) = cpp_library(&toolchain) {
+        eprintln!("the C++ library for WASI was not installed: {error:#}");
+    }
     eprintln!(
         "set up: Rust targets {}; C compiler {} with the headers in {}",
         TARGETS.join(", "),
@@ -87,6 +90,24 @@ fn install_c() -> Result<()> {
         run(&mut install)?;
     }
     Ok(())
+}
+
+/// The C++ library for WASI, which a test needs. Where it cannot be installed, that test fails and
+/// says so.
+fn cpp_library(toolchain: &WasiC) -> Result<()> {
+    let name = toolchain.clang.file_name().and_then(|name| name.to_str());
+    let Some(version) = name.and_then(|name| name.strip_prefix("clang-")) else {
+        // Not one of the system's packages.
+        return Ok(());
+    };
+    let headers = format!("/usr/lib/llvm-{version}/include/wasm32-wasi/c++/v1");
+    if Path::new(&headers).is_dir() {
+        return Ok(());
+    }
+    let packages = ["libc++", "libc++abi"].map(|name| format!("{name}-{version}-dev-wasm32"));
+    run(privileged()?
+        .args(["apt-get", "install", "-y", "--no-install-recommends"])
+        .args(packages))
 }
 
 /// The highest N of the packages `clang-N`.

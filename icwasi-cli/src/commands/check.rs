@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use icwasi_cli::link::{self, CheckReport};
+use icwasi_cli::link::{self, CheckReport, Growth};
 use serde_json::json;
 
 use super::Context;
@@ -47,6 +47,11 @@ fn print(report: &CheckReport, context: &Context) -> anyhow::Result<()> {
         figures.memory_pages
     ))?;
     printer.line(&format!("Link mode:  {}", report.mode.name()))?;
+    if report.growth == Growth::Contiguous {
+        printer.line(
+            "Growth:     contiguous: the memory grows by --headroom at most, 64 MiB by default",
+        )?;
+    }
     for (title, list) in [
         ("WASI", &report.wasi),
         ("System API", &report.ic0),
@@ -71,6 +76,7 @@ fn print(report: &CheckReport, context: &Context) -> anyhow::Result<()> {
     printer.json(json!({
         "mode": report.mode.name(),
         "command": report.command,
+        "growth": report.growth.name(),
         "wasi": report.wasi,
         "ic0": report.ic0,
         "unknown": report.unknown,

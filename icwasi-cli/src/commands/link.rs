@@ -4,7 +4,8 @@ use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
 use icwasi_cli::link::{
-    self, DEFAULT_ARENA, ExecAccess, LinkError, LinkOptions, Linked, ModeChoice, Preopen,
+    self, DEFAULT_ARENA, ExecAccess, GrowthChoice, LinkError, LinkOptions, Linked, ModeChoice,
+    Preopen,
 };
 use serde_json::json;
 
@@ -64,15 +65,35 @@ pub struct Args {
     /// Heap of the injected library.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Inject")]
     arena: Option<u64>,
-    /// Memory kept free behind the program's own, for allocators that only grow contiguously.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        value_parser = parse_size,
-        default_value = "0",
-        help_heading = "Inject"
-    )]
-    headroom: u64,
+    /// How the program takes memory that it asks for.
+    #[arg(long, value_enum, default_value_t = Growth::Auto, help_heading = "Inject")]
+    growth: Growth,
+    /// Memory kept free behind the program's own, which it is given first [default: 64MiB for
+    /// contiguous growth, else 0].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Inject")]
+    headroom: Option<u64>,
+}
+
+/// How a program takes memory that it asks for.
+#[derive(Clone, Copy, Default, clap::ValueEnum)]
+pub enum Growth {
+    /// As its code suggests.
+    #[default]
+    Auto,
+    /// Wherever it is.
+    Anywhere,
+    /// It takes for granted that it follows what it has: it is given the headroom and no more.
+    Contiguous,
+}
+
+impl From<Growth> for GrowthChoice {
+    fn from(growth: Growth) -> Self {
+        match growth {
+            Growth::Auto => GrowthChoice::Auto,
+            Growth::Anywhere => GrowthChoice::Anywhere,
+            Growth::Contiguous => GrowthChoice::Contiguous,
+        }
+    }
 }
 
 /// How to bind WASI imports.
@@ -126,6 +147,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         arena: args.arena.unwrap_or(DEFAULT_ARENA),
         exec_method: args.exec_method,
         exec_access: args.exec_access.into(),
+        growth: args.growth.into(),
         headroom: args.headroom,
         library: None,
     };
@@ -153,6 +175,12 @@ fn report(output: &Path, linked: &Linked, context: &Context) -> anyhow::Result<(
         linked.bound.len(),
         linked.methods.len(),
     ));
+    if let Some((link::Growth::Contiguous, headroom)) = linked.growth {
+        context.printer.note(&format!(
+            "the program takes growth of its memory for contiguous: it can grow by {} (--headroom)",
+            size(headroom)
+        ));
+    }
     let figures = &linked.figures;
     context.printer.json(json!({
         "output": output,
@@ -162,6 +190,8 @@ fn report(output: &Path, linked: &Linked, context: &Context) -> anyhow::Result<(
         "code_bytes": figures.code_bytes,
         "functions": figures.functions,
         "memory_pages": figures.memory_pages,
+        "growth": linked.growth.map(|(growth, _)| growth.name()),
+        "headroom": linked.growth.map(|(_, headroom)| headroom),
         "wasi": linked.bound,
         "methods": linked.methods,
     }))

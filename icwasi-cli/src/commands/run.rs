@@ -1,6 +1,6 @@
 //! `icwasi run`
 
-use std::io::{Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -26,7 +26,8 @@ pub struct Args {
     /// Name under which the program is run [default: the file's name].
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
-    /// What the program reads from its standard input; `-`: that of icwasi.
+    /// What the program reads from its standard input; `-`: that of icwasi [default: that of
+    /// icwasi, unless it is a terminal]. It is read to its end before the program starts.
     #[arg(long, value_name = "FILE|-")]
     stdin: Option<PathBuf>,
     /// Copy directories back after the run, but those with `::ro`; files that the program removed
@@ -36,9 +37,12 @@ pub struct Args {
     /// Say what the run cost, on stderr.
     #[arg(long)]
     stats: bool,
-    /// Memory kept free behind the program's own, for allocators that only grow contiguously.
-    #[arg(long, value_name = "SIZE", value_parser = link::parse_size, default_value = "0")]
-    headroom: u64,
+    /// How the program takes memory that it asks for, as `icwasi link` has it.
+    #[arg(long, value_enum, default_value_t = link::Growth::Auto)]
+    growth: link::Growth,
+    /// Memory kept free behind the program's own [default: 64MiB for contiguous growth, else 0].
+    #[arg(long, value_name = "SIZE", value_parser = link::parse_size)]
+    headroom: Option<u64>,
     /// Compile the program anew instead of keeping compiled programs in the user's cache directory.
     #[arg(long)]
     no_cache: bool,
@@ -57,14 +61,14 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     let module = link::read(&args.program)?;
     let stdin = match &args.stdin {
-        None => Vec::new(),
-        Some(path) if path.as_os_str() == "-" => {
+        None if std::io::stdin().is_terminal() => Vec::new(),
+        Some(path) if path.as_os_str() != "-" => link::read(path)?,
+        _ => {
             let mut input = Vec::new();
             let read = std::io::stdin().lock().read_to_end(&mut input);
             read.context("cannot read standard input")?;
             input
         }
-        Some(path) => link::read(path)?,
     };
     let name = args.program.file_name().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
@@ -76,6 +80,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         stdin,
         directories: args.directories,
         copy_back: args.out,
+        growth: args.growth.into(),
         headroom: args.headroom,
         compile_cache: if args.no_cache {
             None

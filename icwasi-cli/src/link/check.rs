@@ -3,6 +3,7 @@
 use super::encode::type_name;
 use super::entry::is_entry;
 use super::error::LinkError;
+use super::growth::Growth;
 use super::parse::Module;
 use super::plan::choose_mode;
 use super::verify::{self, Figures};
@@ -23,6 +24,8 @@ pub struct CheckReport {
     pub entries: Vec<String>,
     /// It exports `_start`.
     pub command: bool,
+    /// How it takes pages that `memory.grow` gives it.
+    pub growth: Growth,
     /// What the IC counts.
     pub figures: Figures,
     /// Why it could not be linked, or why the IC would refuse the output.
@@ -40,6 +43,7 @@ pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
         unknown: Vec::new(),
         entries: Vec::new(),
         command: parsed.export("_start").is_some(),
+        growth: Growth::Anywhere,
         figures: verdict.figures,
         problems: Vec::new(),
     };
@@ -67,8 +71,9 @@ pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
         return Ok(report);
     }
     // The rest is what linking itself would say.
-    if let Err(error) = super::link(module, &LinkOptions::default()) {
-        report.problems.push(error.to_string());
+    match super::link(module, &LinkOptions::default()) {
+        Ok(linked) => report.growth = linked.growth.map_or(report.growth, |(growth, _)| growth),
+        Err(error) => report.problems.push(error.to_string()),
     }
     Ok(report)
 }

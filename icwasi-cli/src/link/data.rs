@@ -26,23 +26,31 @@ pub(crate) struct DataSection {
     pub initial: Vec<Initial>,
 }
 
+/// Data that the linker adds to the guest's.
+#[derive(Default)]
+pub(crate) struct Placed<'c> {
+    /// The library's and the guard's: address and bytes.
+    pub active: Vec<(u32, Vec<u8>)>,
+    /// Written over the guest's own data: address and bytes.
+    pub patch: Option<(u32, [u8; 8])>,
+    /// The configuration, passive.
+    pub config: &'c [u8],
+    /// The text of an overlap, passive, behind the configuration.
+    pub overlap: &'c [u8],
+}
+
 impl DataSection {
-    /// Joins the segments: the guest's keep their order, `library` (address and bytes) and
-    /// `config` come behind. Neighbours of the guest are joined only where there are too many.
+    /// Joins the segments: the guest's keep their order, `placed` comes behind. Neighbours of the
+    /// guest are joined only where there are too many.
     ///
     /// `refill`: the guest's active segments become passive, and are listed in
     /// [`Self::initial`].
-    pub fn new(
-        guest: &Module<'_>,
-        library: &[(u32, Vec<u8>)],
-        config: &[u8],
-        refill: bool,
-    ) -> Result<Self, LinkError> {
-        let room = MAX_SEGMENTS.saturating_sub(library.len() + 1);
+    pub fn new(guest: &Module<'_>, placed: &Placed<'_>, refill: bool) -> Result<Self, LinkError> {
+        let room = MAX_SEGMENTS.saturating_sub(placed.active.len() + 3);
         if refill {
-            return Self::refilled(guest, library, config, room);
+            return Self::refilled(guest, placed, room);
         }
-        let mut content = Vec::with_capacity(guest.data_bytes.len() + config.len() + 64);
+        let mut content = Vec::with_capacity(guest.data_bytes.len() + placed.bytes());
         let (guest_count, guest_map) = if guest.data.len() <= room {
             content.extend_from_slice(guest.data_bytes);
             (guest.data.len() as u32, None)
@@ -51,23 +59,22 @@ impl DataSection {
             let map = encode_groups(guest, &groups, &mut content)?;
             (groups.len() as u32, Some(map))
         };
-        Ok(Self::behind(
+        let mut section = DataSection {
             content,
-            guest_count,
+            count: guest_count,
             guest_map,
-            Vec::new(),
-            library,
-            config,
-        ))
+            config_segment: 0,
+            initial: Vec::new(),
+        };
+        if let Some((address, bytes)) = &placed.patch {
+            section.push_active(*address, bytes);
+        }
+        section.push(placed);
+        Ok(section)
     }
 
     /// All of the guest's segments passive.
-    fn refilled(
-        guest: &Module<'_>,
-        library: &[(u32, Vec<u8>)],
-        config: &[u8],
-        room: usize,
-    ) -> Result<Self, LinkError> {
+    fn refilled(guest: &Module<'_>, placed: &Placed<'_>, room: usize) -> Result<Self, LinkError> {
         let single = || (0..guest.data.len()).map(|at| at..at + 1).collect();
         let groups: Vec<std::ops::Range<usize>> = match guest.data.len() {
             // Each costs some instructions of every run.
@@ -78,59 +85,70 @@ impl DataSection {
             },
             _ => single(),
         };
-        let mut content = Vec::with_capacity(guest.data_bytes.len() + config.len() + 64);
+        let mut section = DataSection {
+            content: Vec::with_capacity(guest.data_bytes.len() + placed.bytes()),
+            count: 0,
+            guest_map: None,
+            config_segment: 0,
+            initial: Vec::new(),
+        };
         let mut map = vec![0; guest.data.len()];
-        let mut initial = Vec::new();
-        for (new, group) in (0..).zip(&groups) {
-            map[group.clone()].fill(new);
+        for group in &groups {
+            map[group.clone()].fill(section.count);
             let (joined, start) = join(guest, group);
-            content.push(1);
-            bytes(&mut content, &joined);
-            if let Some(address) = start {
-                initial.push(Initial {
-                    segment: new,
-                    address,
-                    length: joined.len() as u32,
-                });
-            }
+            section.push_initial(start, &joined);
         }
-        let count = groups.len() as u32;
-        Ok(Self::behind(
-            content,
-            count,
-            Some(map),
-            initial,
-            library,
-            config,
-        ))
+        section.guest_map = Some(map);
+        if let Some((address, bytes)) = &placed.patch {
+            section.push_initial(Some(*address), bytes);
+        }
+        section.push(placed);
+        Ok(section)
     }
 
     /// Adds what is not the guest's.
-    fn behind(
-        mut content: Vec<u8>,
-        guest_count: u32,
-        guest_map: Option<Vec<u32>>,
-        initial: Vec<Initial>,
-        library: &[(u32, Vec<u8>)],
-        config: &[u8],
-    ) -> Self {
-        for (address, data) in library {
-            content.push(0);
-            content.push(0x41);
-            sleb(&mut content, i64::from(*address as i32));
-            content.push(0x0b);
-            bytes(&mut content, data);
+    fn push(&mut self, placed: &Placed<'_>) {
+        for (address, data) in &placed.active {
+            self.push_active(*address, data);
         }
-        let config_segment = guest_count + library.len() as u32;
-        content.push(1);
-        bytes(&mut content, config);
-        DataSection {
-            content,
-            count: config_segment + 1,
-            guest_map,
-            config_segment,
-            initial,
+        self.config_segment = self.count;
+        self.push_passive(placed.config);
+        if !placed.overlap.is_empty() {
+            self.push_passive(placed.overlap);
         }
+    }
+
+    fn push_active(&mut self, address: u32, data: &[u8]) {
+        self.content.push(0);
+        self.content.push(0x41);
+        sleb(&mut self.content, i64::from(address as i32));
+        self.content.push(0x0b);
+        bytes(&mut self.content, data);
+        self.count += 1;
+    }
+
+    fn push_passive(&mut self, data: &[u8]) {
+        self.content.push(1);
+        bytes(&mut self.content, data);
+        self.count += 1;
+    }
+
+    /// A segment that is copied before each run, if it has an address.
+    fn push_initial(&mut self, address: Option<u32>, data: &[u8]) {
+        self.initial.extend(address.map(|address| Initial {
+            segment: self.count,
+            address,
+            length: data.len() as u32,
+        }));
+        self.push_passive(data);
+    }
+}
+
+impl Placed<'_> {
+    /// Bytes of the encoding, about.
+    fn bytes(&self) -> usize {
+        let active: usize = self.active.iter().map(|(_, data)| data.len() + 16).sum();
+        active + self.config.len() + self.overlap.len() + 64
     }
 }
 
@@ -169,19 +187,28 @@ fn address(segment: &Data<'_>) -> Option<u32> {
 
 /// Ranges of consecutive segments that become one.
 ///
-/// Filling a gap writes zeros where a segment before may have written something else, so all
-/// segments must lie in rising order.
+/// Filling a gap writes zeros, so segments must not overlap, and only those are joined between
+/// which nothing else lies.
 fn coalesce(segments: &[Data<'_>], room: usize) -> Result<Vec<std::ops::Range<usize>>, LinkError> {
     let too_many = || LinkError::Unsupported {
         feature: format!("{} data segments", segments.len()),
         advice: "a module may have 100,000; they overlap or lie too far apart to be joined",
     };
+    let placed = (0..).zip(segments);
+    let mut placed: Vec<(u32, usize)> = placed
+        .filter_map(|(at, s)| Some((address(s)?, at)))
+        .collect();
+    placed.sort_unstable();
     let mut behind = 0;
-    for (start, data) in segments.iter().filter_map(|s| Some((address(s)?, s.data))) {
+    let mut rank = vec![0; segments.len()];
+    for (place, (start, at)) in placed.into_iter().enumerate() {
         if start < behind {
             return Err(too_many());
         }
-        behind = start.checked_add(data.len() as u32).ok_or_else(too_many)?;
+        behind = start
+            .checked_add(segments[at].data.len() as u32)
+            .ok_or_else(too_many)?;
+        rank[at] = place + 1;
     }
     for gap in GAPS {
         let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
@@ -189,7 +216,7 @@ fn coalesce(segments: &[Data<'_>], room: usize) -> Result<Vec<std::ops::Range<us
         for (at, segment) in segments.iter().enumerate() {
             let start = address(segment);
             let joins = match (start, end) {
-                (Some(start), Some(end)) => start - end <= gap,
+                (Some(start), Some(end)) => rank[at] == rank[at - 1] + 1 && start - end <= gap,
                 _ => false,
             };
             match groups.last_mut() {

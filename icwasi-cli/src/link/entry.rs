@@ -119,6 +119,10 @@ impl<'a> Plan<'a> {
     fn entry(&mut self, name: &str, enter: Target, steps: Vec<Step>, leave: Target) {
         let mut all = vec![Step::Call(enter)];
         all.extend(steps);
+        // A command is checked where its run ends.
+        if self.exec.is_none() {
+            all.extend(self.guard_check().map(Step::Call));
+        }
         all.push(Step::Call(leave));
         let target = self.synth(Synth::Entry(Entry { steps: all }));
         self.entries.push(OutExport {

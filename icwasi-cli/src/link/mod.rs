@@ -18,6 +18,7 @@ mod encode;
 mod entry;
 mod error;
 mod exec;
+mod growth;
 mod ic0;
 mod layout;
 mod library;
@@ -38,6 +39,8 @@ use std::path::Path;
 pub use check::{CheckReport, check};
 pub use error::LinkError;
 pub use exec::{DEFAULT_EXEC_METHOD, ExecAccess};
+pub use growth::Growth;
+pub use layout::CONTIGUOUS_HEADROOM;
 pub use verify::Figures;
 
 pub use icwasi_types::Preopen;
@@ -82,6 +85,18 @@ pub enum ModeChoice {
     Inject,
 }
 
+/// How the guest takes pages that `memory.grow` gives it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GrowthChoice {
+    /// As its code suggests, see [`Growth`].
+    #[default]
+    Auto,
+    /// [`Growth::Anywhere`].
+    Anywhere,
+    /// [`Growth::Contiguous`].
+    Contiguous,
+}
+
 /// What to link, besides the module.
 #[derive(Clone, Debug)]
 pub struct LinkOptions {
@@ -110,9 +125,11 @@ pub struct LinkOptions {
     pub exec_access: ExecAccess,
     /// Bytes of the library's heap (*inject*); those of `tmp` are added.
     pub arena: u64,
-    /// Bytes kept free behind the guest's initial memory, for allocators that take growth for
-    /// contiguous (*inject*).
-    pub headroom: u64,
+    /// How the guest takes pages that `memory.grow` gives it (*inject*).
+    pub growth: GrowthChoice,
+    /// Bytes kept free behind the guest's initial memory, which it is handed first (*inject*).
+    /// `None`: [`CONTIGUOUS_HEADROOM`] for a guest that takes growth for contiguous, else nothing.
+    pub headroom: Option<u64>,
     /// Another library instead of the linker's own copy (*inject*; development and tests).
     pub library: Option<Vec<u8>>,
 }
@@ -143,7 +160,8 @@ impl Default for LinkOptions {
             exec_method: None,
             exec_access: ExecAccess::default(),
             arena: DEFAULT_ARENA,
-            headroom: 0,
+            growth: GrowthChoice::Auto,
+            headroom: None,
             library: None,
         }
     }
@@ -162,6 +180,9 @@ pub struct Linked {
     pub bound: Vec<String>,
     /// Methods that the output exports, sorted.
     pub methods: Vec<String>,
+    /// How the guest takes new pages, and the bytes that are kept free for it; `None` if it was
+    /// not injected.
+    pub growth: Option<(Growth, u64)>,
     /// What the IC counts in the output.
     pub figures: Figures,
     /// Bytes of the input.
@@ -215,6 +236,12 @@ pub fn link(module: &[u8], options: &LinkOptions) -> Result<Linked, LinkError> {
         mode,
         bound: plan.bound,
         methods,
+        growth: plan.layout.map(|layout| {
+            (
+                layout.growth,
+                u64::from(layout.headroom_pages) * layout::PAGE,
+            )
+        }),
         figures,
         input_bytes: module.len(),
     })

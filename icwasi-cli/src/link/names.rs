@@ -93,6 +93,7 @@ fn synth_name(plan: &Plan<'_>, at: u32, synth: &Synth) -> String {
         Synth::MemorySize => "memory_size",
         Synth::MemoryGrow => "memory_grow",
         Synth::RunStart => "run_start",
+        Synth::CheckGuard(_) => "check_guard",
         Synth::ProcExit(_) => "proc_exit",
         Synth::Entry(_) => {
             let entry = plan.entries.iter().find(|e| e.target == Target::Synth(at));

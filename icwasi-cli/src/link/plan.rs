@@ -10,13 +10,14 @@ use super::encode::type_name;
 use super::entry::{Entry, Step};
 use super::error::LinkError;
 use super::exec::Exec;
+use super::growth::Growth;
 use super::layout::Layout;
 use super::library::Library;
 use super::live::live_functions;
 use super::parse::{FuncImport, Module};
 use super::types::TypeTable;
 use super::unwind::{Unwind, is_exit};
-use super::{Mode, ModeChoice, ic0};
+use super::{GrowthChoice, Mode, ModeChoice, ic0};
 
 /// A function of the output, before functions are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(crate) enum Synth {
     MemoryGrow,
     /// Runs the guest's `_start` from its initial memory.
     RunStart,
+    /// Traps if the guest wrote over the guard; calls `ic0.trap`.
+    CheckGuard(Target),
     /// `proc_exit` that unwinds; calls `icwasi.exit`.
     ProcExit(Target),
     /// An entry point of a message.
@@ -110,7 +113,20 @@ impl<'a> Plan<'a> {
             super::exec::active_segments(guest)?;
         }
         let layout = library
-            .map(|library| Layout::new(guest, library, options.arena_with_tmp(), options.headroom))
+            .map(|library| {
+                let growth = match options.growth {
+                    GrowthChoice::Auto => Growth::of(guest)?,
+                    GrowthChoice::Anywhere => Growth::Anywhere,
+                    GrowthChoice::Contiguous => Growth::Contiguous,
+                };
+                Layout::new(
+                    guest,
+                    library,
+                    options.arena_with_tmp(),
+                    options.headroom,
+                    growth,
+                )
+            })
             .transpose()?;
         let exec = Exec::new(guest, options, library.is_some())?;
         let unwind = match (&exec, library, layout) {
@@ -151,6 +167,8 @@ impl<'a> Plan<'a> {
         if plan.library.is_some() {
             plan.synth(Synth::MemorySize);
             plan.synth(Synth::MemoryGrow);
+            let trap = plan.import_ic0("trap");
+            plan.synth(Synth::CheckGuard(trap));
         }
         plan.plan_entries(options.admin)?;
         plan.number_functions()?;
@@ -418,6 +436,15 @@ impl<'a> Plan<'a> {
         library.collect()
     }
 
+    /// The function that checks the guard, in inject mode.
+    pub fn guard_check(&self) -> Option<Target> {
+        let at = self
+            .synth
+            .iter()
+            .position(|s| matches!(s, Synth::CheckGuard(_)))?;
+        Some(Target::Synth(at as u32))
+    }
+
     /// Output index of a function, after [`Plan::new`].
     pub fn index(&self, target: Target) -> u32 {
         match target {
@@ -439,7 +466,7 @@ pub(crate) fn synth_type(synth: &Synth) -> (&'static [ValType], &'static [ValTyp
         Synth::ConfigSize | Synth::ArenaStart | Synth::ArenaSize | Synth::MemorySize => (&[], I32),
         Synth::ConfigCopy | Synth::ProcExit(_) => (I32, &[]),
         Synth::MemoryGrow => (I32, I32),
-        Synth::RunStart | Synth::Entry(_) => (&[], &[]),
+        Synth::RunStart | Synth::CheckGuard(_) | Synth::Entry(_) => (&[], &[]),
     }
 }
 

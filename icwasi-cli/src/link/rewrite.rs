@@ -4,16 +4,18 @@ use wasmparser::{ConstExpr, ElementItems, ElementKind, ExternalKind, RefType, Ta
 
 use super::MARKER_VERSION;
 use super::body::{BodyRewriter, MemoryShims, StackGuard, lookup};
-use super::data::DataSection;
+use super::data::{DataSection, Placed};
 use super::encode::{bytes, custom_section, section, sleb, uleb};
 use super::entry::is_entry;
 use super::error::LinkError;
+use super::growth::Growth;
+use super::layout::{GUARD, PAGE};
 use super::library::Placement;
 use super::names;
 use super::parse::MARKER_SECTION;
 use super::plan::{Plan, Synth, Target, synth_type};
 use super::run::Run;
-use super::synth::{self, Context};
+use super::synth::{self, Context, GUARD_WORD, OVERLAP};
 
 /// What goes into the output besides code.
 pub(crate) struct Extras {
@@ -39,16 +41,22 @@ pub(crate) fn write(plan: &mut Plan<'_>, extras: &Extras) -> Result<Vec<u8>, Lin
     };
     let plan = &*plan;
     let placement = placement(plan);
-    let library_data = match (plan.library, &placement) {
-        (Some(library), Some(placement)) => library.place_data(placement)?,
-        _ => Vec::new(),
+    let mut placed = Placed {
+        config: &extras.config,
+        ..Placed::default()
     };
-    let data = DataSection::new(
-        plan.guest,
-        &library_data,
-        &extras.config,
-        plan.exec.is_some(),
-    )?;
+    if let (Some(library), Some(placement), Some(layout)) = (plan.library, &placement, plan.layout)
+    {
+        placed.active = library.place_data(placement)?;
+        let guard = GUARD_WORD.to_le_bytes().repeat(GUARD as usize / 8);
+        placed.active.push((layout.guard, guard));
+        placed.overlap = OVERLAP.as_bytes();
+        if let Growth::Moved { field } = layout.growth {
+            placed.patch = Some((field, (u64::from(layout.pages) * PAGE).to_le_bytes()));
+        }
+    }
+    let data = DataSection::new(plan.guest, &placed, plan.exec.is_some())?;
+    drop(placed);
     let rewriter = BodyRewriter {
         functions: Some(&plan.guest_functions),
         data: data.guest_map.as_deref(),
@@ -275,7 +283,7 @@ fn globals(
         for (mutable, value) in library.place_globals(placement) {
             constant(mutable, value);
         }
-        constant(true, layout.guest_pages);
+        constant(true, layout.visible_at_start() as u32);
         if plan.exec.is_some() {
             for _ in 0..3 {
                 constant(true, 0);
@@ -497,6 +505,7 @@ fn code(
     let context = Context {
         config_segment: data.config_segment,
         config_size: extras.config.len() as u32,
+        overlap_segment: data.config_segment + 1,
         visible_pages: match (plan.library, plan.layout) {
             (Some(library), Some(layout)) => layout.visible_pages_global(library),
             _ => 0,

@@ -7,7 +7,8 @@ use super::body::BodyRewriter;
 use super::data::{DataSection, Initial};
 use super::error::LinkError;
 use super::exec::gaps;
-use super::layout::{ExecGlobals, Layout};
+use super::growth::Growth;
+use super::layout::{ExecGlobals, Layout, TRUTH};
 use super::plan::{Plan, Target};
 
 /// What the code of a run refers to.
@@ -22,6 +23,8 @@ pub(crate) struct Run {
     values: Vec<(u32, Vec<u8>)>,
     /// The start function and `_start`.
     calls: Vec<u32>,
+    /// Checks the guard once the program has ended.
+    check_guard: u32,
 }
 
 impl Run {
@@ -32,6 +35,9 @@ impl Run {
         data: &DataSection,
     ) -> Result<Self, LinkError> {
         let (Some(library), Some(layout)) = (plan.library, plan.layout) else {
+            return Err(LinkError::Command);
+        };
+        let Some(check_guard) = plan.guard_check() else {
             return Err(LinkError::Command);
         };
         let guest = plan.guest;
@@ -55,6 +61,7 @@ impl Run {
             gaps: gaps(guest)?,
             values,
             calls: calls.map(|f| plan.index(Target::Guest(f))).collect(),
+            check_guard: plan.index(check_guard),
         })
     }
 
@@ -89,19 +96,20 @@ impl Run {
             code.instructions().global_set(*index);
         }
         code.instructions()
-            .i32_const(layout.guest_pages as i32)
+            .i32_const(layout.visible_at_start())
             .global_set(self.visible_pages)
             .i32_const(layout.pages as i32)
             .global_set(top)
             .i32_const(0)
             .global_set(exiting);
+        code.instructions().block(BlockType::Empty);
         for function in &self.calls {
             code.instructions()
                 .call(*function)
                 .global_get(exiting)
                 .br_if(0);
         }
-        code.instructions().end();
+        code.instructions().end().call(self.check_guard).end();
         code
     }
 
@@ -121,7 +129,7 @@ impl Run {
     pub fn memory_size(&self) -> Vec<I<'static>> {
         vec![
             I::GlobalGet(self.visible_pages),
-            I::I32Const(super::synth::TRUTH),
+            I::I32Const(TRUTH),
             I::I32Eq,
             I::If(BlockType::Result(ValType::I32)),
             I::GlobalGet(self.globals.top),
@@ -179,6 +187,10 @@ impl Run {
                 .end()
                 .end();
         }
+        if layout.growth == Growth::Contiguous {
+            code.instructions().i32_const(-1).end();
+            return code;
+        }
         code.instructions()
             .global_get(top)
             .local_set(OLD)
@@ -221,7 +233,7 @@ impl Run {
         code.instructions()
             .local_get(NEW)
             .global_set(top)
-            .i32_const(super::synth::TRUTH)
+            .i32_const(TRUTH)
             .global_set(visible)
             .local_get(OLD)
             .end();

@@ -3,7 +3,8 @@
 use wasm_encoder::{BlockType, Function, Instruction, ValType};
 
 use super::entry::{Entry, Step};
-use super::layout::Layout;
+use super::growth::Growth;
+use super::layout::{GUARD, Layout, TRUTH};
 use super::plan::{Plan, Synth};
 use super::run::Run;
 
@@ -13,14 +14,13 @@ pub(crate) struct Context {
     pub config_segment: u32,
     /// Its length.
     pub config_size: u32,
+    /// Index of the passive segment with [`OVERLAP`] (*inject*).
+    pub overlap_segment: u32,
     /// The global behind the memory shims (*inject*).
     pub visible_pages: u32,
     /// How a command is run.
     pub run: Option<Run>,
 }
-
-/// In the visible-pages global: the guest has grown the memory and sees its true size.
-pub(super) const TRUTH: i32 = -1;
 
 /// The body of a written function, encoded with its size.
 pub(crate) fn body(plan: &Plan<'_>, synth: &Synth, context: &Context) -> Vec<u8> {
@@ -54,6 +54,9 @@ pub(crate) fn body(plan: &Plan<'_>, synth: &Synth, context: &Context) -> Vec<u8>
         },
         (Synth::MemoryGrow, Some(layout)) => {
             (vec![(1, ValType::I32)], memory_grow(&layout, context))
+        }
+        (Synth::CheckGuard(trap), Some(layout)) => {
+            (vec![], check_guard(plan.index(*trap), &layout, context))
         }
         (Synth::Entry(entry), _) => (vec![], entry_code(plan, entry)),
         // Nothing calls these: without a command, or without a layout.
@@ -94,6 +97,53 @@ fn entry_code(plan: &Plan<'_>, entry: &Entry) -> Vec<Instruction<'static>> {
     code
 }
 
+/// What the guard holds, over and over.
+pub(crate) const GUARD_WORD: u64 = u64::from_le_bytes(*b"icwasi\x8d\xb1");
+/// Bytes from one word that is looked at to the next.
+const GUARD_STRIDE: u64 = 128;
+/// Why a message traps whose program wrote over the guard.
+pub(crate) const OVERLAP: &str = "icwasi: the program wrote behind the end of its memory, where icwasi's is: its allocator takes \
+     growth of the memory for contiguous. Link it with `--growth contiguous --headroom SIZE`. The \
+     message is rolled back.";
+
+/// Traps if the guest wrote into the guard. Cost: some 200 instructions.
+fn check_guard(trap: u32, layout: &Layout, context: &Context) -> Vec<Instruction<'static>> {
+    use Instruction as I;
+    let guard = layout.guard as i32;
+    let mut code = vec![I::I64Const(0)];
+    for offset in (0..GUARD).step_by(GUARD_STRIDE as usize) {
+        let word = wasm_encoder::MemArg {
+            offset,
+            align: 3,
+            memory_index: 0,
+        };
+        code.extend([
+            I::I32Const(guard),
+            I::I64Load(word),
+            I::I64Const(GUARD_WORD as i64),
+            I::I64Xor,
+            I::I64Or,
+        ]);
+    }
+    code.extend([
+        I::I64Eqz,
+        I::If(BlockType::Empty),
+        I::Else,
+        I::I32Const(guard),
+        I::I32Const(0),
+        I::I32Const(OVERLAP.len() as i32),
+        I::MemoryInit {
+            mem: 0,
+            data_index: context.overlap_segment,
+        },
+        I::I32Const(guard),
+        I::I32Const(OVERLAP.len() as i32),
+        I::Call(trap),
+        I::End,
+    ]);
+    code
+}
+
 /// `memory.size` as the guest sees it: what it was handed, or the truth once it has grown.
 fn memory_size(context: &Context) -> Vec<Instruction<'static>> {
     use Instruction as I;
@@ -110,8 +160,8 @@ fn memory_size(context: &Context) -> Vec<Instruction<'static>> {
     ]
 }
 
-/// `memory.grow` of the guest: from the headroom while that lasts, then behind the library. The
-/// guest's own maximum is kept by the output's.
+/// `memory.grow` of the guest: from the headroom while that lasts, then behind the library, unless
+/// it takes growth for contiguous. The guest's own maximum is kept by the output's.
 fn memory_grow(layout: &Layout, context: &Context) -> Vec<Instruction<'static>> {
     use Instruction as I;
     const PAGES: u32 = 0;
@@ -151,6 +201,10 @@ fn memory_grow(layout: &Layout, context: &Context) -> Vec<Instruction<'static>> 
             I::End,
             I::End,
         ]);
+    }
+    if layout.growth == Growth::Contiguous {
+        code.push(I::I32Const(-1));
+        return code;
     }
     code.extend([
         I::LocalGet(PAGES),

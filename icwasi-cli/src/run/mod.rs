@@ -1,6 +1,7 @@
 //! Runs a command in a canister that lives as long as the run: link, install in a replica's
 //! execution core in this process, copy directories in, run, copy them back.
 
+mod backtrace;
 mod cache;
 mod core_thread;
 mod local_admin;
@@ -16,7 +17,7 @@ use icwasi_replica::core::{
 use icwasi_types::exec::{ExecRequest, ExecResult};
 use serde_bytes::ByteBuf;
 
-use crate::link::{self, LinkError, LinkOptions};
+use crate::link::{self, GrowthChoice, LinkError, LinkOptions};
 use crate::remote::path::{PathError, RemotePath};
 use crate::remote::{AdminApi, RemoteError};
 use crate::transfer::{self, NoProgress, PullOptions, PushOptions, TransferError};
@@ -48,8 +49,10 @@ pub struct RunOptions {
     pub directories: Vec<Mapping>,
     /// Copy those that are not read-only back after a run that did not trap.
     pub copy_back: bool,
+    /// See [`LinkOptions::growth`].
+    pub growth: GrowthChoice,
     /// See [`LinkOptions::headroom`].
-    pub headroom: u64,
+    pub headroom: Option<u64>,
     /// Where compiled programs are kept between runs; see [`compile_cache`].
     pub compile_cache: Option<PathBuf>,
 }
@@ -157,6 +160,7 @@ pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError
         &LinkOptions {
             admin: !options.directories.is_empty(),
             arena: link::DEFAULT_ARENA + 4 * options.stdin.len() as u64,
+            growth: options.growth,
             headroom: options.headroom,
             ..LinkOptions::default()
         },
@@ -193,7 +197,7 @@ pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError
         (Ok(outcome), fees) => (outcome, fees),
         (Err(error), _) => {
             return Ok(Outcome::Trapped {
-                message: error.message,
+                message: backtrace::readable(&error.message),
                 printed: std::mem::take(&mut *lock(&printed)),
                 stats: error.stats,
             });

