@@ -177,9 +177,6 @@ impl<'a> Plan<'a> {
         if options.reseed {
             plan.reseed = Reseed::new(&plan)?;
         }
-        if options.reseed {
-            plan.reseed = Reseed::new(&plan)?;
-        }
         plan.plan_entries(options.admin)?;
         plan.number_functions()?;
         plan.bound.sort();
