@@ -12,9 +12,7 @@ use icwasi_types::{Preopen, TMP_PATH};
 
 use super::errno::{Errno, Result};
 use super::types::Filestat;
-use crate::fs::{
-    FileType, FormatOptions, Fs, FsError, Ino, MountError, Nanos, Tree, Walk, walk,
-};
+use crate::fs::{FileType, FormatOptions, Fs, FsError, Ino, MountError, Nanos, Tree, Walk, walk};
 use crate::memory::WASM_PAGE;
 use crate::memory::heap::HeapMemory;
 use crate::runtime::{AnyMemory, Runtime};
