@@ -148,53 +148,6 @@ fn check_guard(trap: u32, layout: &Layout, context: &Context) -> Vec<Instruction
     code
 }
 
-/// What the guard holds, over and over.
-pub(crate) const GUARD_WORD: u64 = u64::from_le_bytes(*b"icwasi\x8d\xb1");
-/// Bytes from one word that is looked at to the next.
-const GUARD_STRIDE: u64 = 128;
-/// Why a message traps whose program wrote over the guard.
-pub(crate) const OVERLAP: &str = "icwasi: the program wrote behind the end of its memory, where icwasi's is: its allocator takes \
-     growth of the memory for contiguous. Link it with `--growth contiguous --headroom SIZE`. The \
-     message is rolled back.";
-
-/// Traps if the guest wrote into the guard. Cost: some 200 instructions.
-fn check_guard(trap: u32, layout: &Layout, context: &Context) -> Vec<Instruction<'static>> {
-    use Instruction as I;
-    let guard = layout.guard as i32;
-    let mut code = vec![I::I64Const(0)];
-    for offset in (0..GUARD).step_by(GUARD_STRIDE as usize) {
-        let word = wasm_encoder::MemArg {
-            offset,
-            align: 3,
-            memory_index: 0,
-        };
-        code.extend([
-            I::I32Const(guard),
-            I::I64Load(word),
-            I::I64Const(GUARD_WORD as i64),
-            I::I64Xor,
-            I::I64Or,
-        ]);
-    }
-    code.extend([
-        I::I64Eqz,
-        I::If(BlockType::Empty),
-        I::Else,
-        I::I32Const(guard),
-        I::I32Const(0),
-        I::I32Const(OVERLAP.len() as i32),
-        I::MemoryInit {
-            mem: 0,
-            data_index: context.overlap_segment,
-        },
-        I::I32Const(guard),
-        I::I32Const(OVERLAP.len() as i32),
-        I::Call(trap),
-        I::End,
-    ]);
-    code
-}
-
 /// `memory.size` as the guest sees it: what it was handed, or the truth once it has grown.
 fn memory_size(context: &Context) -> Vec<Instruction<'static>> {
     use Instruction as I;
