@@ -355,6 +355,8 @@ fn hostile_replies(name: &str) -> Result<Vec<(&'static str, Kind, Vec<u8>)>> {
         version: 1,
     };
     let info = Info {
+        free_bytes: None,
+        quota_set: None,
         version: "0.1.0".into(),
         api_major: 1,
         api_minor: 0,
