@@ -52,12 +52,12 @@
     call $ic0.debug_print
   )
   (func $icwasi_link.config_size (;9;) (type 2) (result i32)
-    i32.const 49
+    i32.const 79
   )
   (func $icwasi_link.config_copy (;10;) (type 3) (param i32)
     local.get 0
     i32.const 0
-    i32.const 49
+    i32.const 79
     memory.init 1
   )
   (func $"icwasi_link.canister_update go" (;11;) (type 4)
@@ -82,6 +82,6 @@
     call 3
   )
   (data (;0;) (i32.const 0) "enterleavestartupclose")
-  (data (;1;) "DIDL\05l\04\ed\87\b4\02\01\dd\9a\d2\83\04\03\98\ce\c7\e7\07z\e4\d9\fe\86\0a\04m\02l\02\00q\01qmqnx\01\00\00\00\01\00\00")
+  (data (;1;) "DIDL\07l\06\ed\87\b4\02\01\e6\9c\ee\83\02\03\dd\9a\d2\83\04\05\98\ce\c7\e7\07z\e4\d9\fe\86\0a\06\c3\df\85\d6\0d\06m\02l\02\00q\01qm\04l\02\b5\fc\f5\d3\03~\a5\cb\c7\d2\04qmqnx\01\00\00\00\00\01\00\00\00")
   (@custom "icwasi:linked" (after data) "VERSION")
 )
