@@ -55,6 +55,9 @@ impl Log {
     /// log costs no more than its end.
     fn start_of_last(&mut self, lines: usize) -> std::io::Result<u64> {
         let end = self.file.seek(SeekFrom::End(0))?;
+        if lines == 0 {
+            return Ok(end);
+        }
         let mut wanted = lines;
         let mut at = end;
         let mut piece = Vec::new();
@@ -69,14 +72,14 @@ impl Log {
                 if *byte != b'\n' || position == end {
                     continue;
                 }
-                wanted = wanted.saturating_sub(1);
+                wanted -= 1;
                 if wanted == 0 {
                     return Ok(position);
                 }
             }
             at = from;
         }
-        Ok(if lines == 0 { end } else { 0 })
+        Ok(0)
     }
 }
 
