@@ -150,7 +150,7 @@ fn an_admins_quota_wins_until_it_is_given_up() {
     let file = fs.create(root, b"fill").expect("made");
     while fs.usage().free_bytes > 0 {
         let size = fs.stat(file).expect("is there").size;
-        let _ = fs.write(file, size, &[1; 4096]).expect("fits");
+        fs.write(file, size, &[1; 4096]).expect("fits");
     }
     let grant = (other(9).0, Role::Reader);
     let _ = call::<()>(&mut fs, owner(), methods::ACCESS_GRANT, grant);

@@ -94,13 +94,8 @@ fn preopens_in_order_and_no_way_out() {
         fails(p.open(out, 0, READ), Errno::PERM);
         fails(p.stat(out, FOLLOW), Errno::PERM);
         fails(
-            p.open(out, CREAT | EXCL, WRITE).or_else(|e| {
-                if e == Errno::EXIST {
-                    Err(Errno::PERM)
-                } else {
-                    Err(e)
-                }
-            }),
+            p.open(out, CREAT | EXCL, WRITE)
+                .map_err(|e| if e == Errno::EXIST { Errno::PERM } else { e }),
             Errno::PERM,
         );
     }

@@ -224,7 +224,7 @@ fn print_line(line: &[u8], context: &Context) -> anyhow::Result<()> {
 
 fn reset(args: &ResetArgs, dir: &Path, context: &Context) -> anyhow::Result<ExitStatus> {
     let state = local_replica::state_path(dir);
-    if !args.yes && !(state.exists() && confirmed(dir)?) {
+    if !(args.yes || state.exists() && confirmed(dir)?) {
         if state.exists() {
             let text = format!(
                 "this removes all canisters and files of the network in {}: say --yes",

@@ -79,7 +79,8 @@ fn main() {
         }
     }
     let mut rows = Vec::new();
-    let parts: [(&str, fn() -> Vec<Row>); 3] = [
+    type Part = (&'static str, fn() -> Vec<Row>);
+    let parts: [Part; 3] = [
         ("http", http::run),
         ("engine", engine::run),
         ("memory", memory::run),

@@ -146,6 +146,10 @@ fn leaves(op: &Operator<'_>, depth: u32) -> bool {
 }
 
 /// Whether nothing can look at the counter while the operator runs: it neither calls nor traps.
+#[expect(
+    clippy::match_like_matches_macro,
+    reason = "a line for each group of operators"
+)]
 fn is_silent(op: &Operator<'_>) -> bool {
     use Operator::*;
     match op {

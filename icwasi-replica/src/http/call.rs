@@ -95,9 +95,7 @@ impl Submitted {
     /// Waits until the call is accepted or refused; the refusal. `None` also for a repetition of a
     /// call, and when it takes too long.
     async fn refusal(&mut self, deadline: Option<Instant>) -> Option<UserError> {
-        let Some(deadline) = deadline else {
-            return None;
-        };
+        let deadline = deadline?;
         let answer = match tokio::time::timeout_at(deadline, &mut self.accepted).await {
             Ok(answer) => answer.ok()?,
             Err(_) => {

@@ -104,7 +104,7 @@ fn module(seed: u32) -> Vec<u8> {
         );
     }
     text += "(import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))\n";
-    text += "(memory (export \"memory\") 4)\n";
+    text += "(memory (export \"memory\") 8)\n";
     // Written again before each call: paths, and buffers of a few bytes.
     let mut block = vec![0; BLOCK];
     for (at, path) in PATHS.iter().enumerate() {
