@@ -1,6 +1,6 @@
 //! The admin interface of `candid/icwasi.did`: what operators do with the files of a canister.
 //!
-//! Everything but [`endpoints`] is plain code over [`Fs`](crate::fs::Fs): caller and time are
+//! Everything but `endpoints` is plain code over [`Fs`](crate::fs::Fs): caller and time are
 //! passed in, so it is tested natively. `endpoints` alone talks to the System API.
 //!
 //! The rule that all of it keeps: **a method that returns an error has changed nothing** that a

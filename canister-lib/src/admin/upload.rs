@@ -32,7 +32,7 @@ const DIGEST_PAGE: u64 = 2_048;
 ///
 /// Everything that would stop the commit is checked here too, and all space is allocated, so
 /// that nobody sends bytes in vain. A symbolic link at the path is replaced, not followed.
-/// Removes expired uploads of others, [`MAX_EXPIRED`] at most. Lists [`MAX_RANGES`] missing
+/// Removes expired uploads of others, `MAX_EXPIRED` at most. Lists [`MAX_RANGES`] missing
 /// ranges at most: the commit tells the rest.
 pub fn begin<M: Memory>(
     fs: &mut Fs<M>,

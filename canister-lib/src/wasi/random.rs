@@ -14,7 +14,7 @@
 //! At the end of the first update after each install and upgrade the library asks the management
 //! canister for `raw_rand`, and mixes the answer in (`icwasi link --no-reseed` leaves that out). A
 //! refusal or an answer that is lost is followed by another request, in an update
-//! [`RETRY_AFTER`] later.
+//! `RETRY_AFTER` later.
 //!
 //! **Weakness**: before the first answer, everything that was mixed in can be guessed by others,
 //! and so can the numbers. Node operators can read the key in any case.

@@ -78,7 +78,7 @@ fn columns(rows: &[&Row]) -> Vec<&'static str> {
         .collect()
 }
 
-/// The head of what [`line`] prints.
+/// The head of what [`line()`] prints.
 pub fn header() -> String {
     format!(
         "{:<66} {:>13} {:>13} {:>7} {:>13} {:>3}",
