@@ -1,4 +1,4 @@
-//! Other libraries, as they are on crates.io, around the same workloads. `bench/peers/` holds
+//! Other libraries, as they are released, around the same workloads. `bench/peers/` holds
 //! their crates, each with a lock file of its own; nothing else builds them.
 
 use std::path::PathBuf;
