@@ -10,7 +10,7 @@ use super::store::Store;
 use crate::format::{
     BLOCK, BLOCK_LEN, FIRST_BITMAP, FIRST_FREE, FULL_MAP, GROUP_BLOCKS, MAX_GROUPS, address,
 };
-use crate::memory::WASM_PAGE;
+use crate::memory::{Space, WASM_PAGE};
 
 const WORDS: usize = BLOCK_LEN / 8;
 /// Groups kept in the heap: 4 KiB each.
@@ -20,9 +20,12 @@ const SEARCHED_GROUPS: u32 = 8;
 /// Most blocks by which the memory is grown ahead of need: 8 MiB.
 const MAX_SLACK: u32 = 2048;
 
+/// Bits of 64 blocks, as they are stored.
+type Word = [u8; 8];
+
 struct Group {
     index: u32,
-    words: Box<[u64; WORDS]>,
+    words: Box<[Word; WORDS]>,
 }
 
 /// The parts of the bitmap that are in the heap.
@@ -34,7 +37,7 @@ pub struct Bitmap {
 }
 
 /// First run of zero bits in `from..to`, of at least `want`; else the longest. `(start, len)`.
-fn find_run(words: &[u64; WORDS], from: u32, to: u32, want: u32) -> Option<(u32, u32)> {
+fn find_run(words: &[Word; WORDS], from: u32, to: u32, want: u32) -> Option<(u32, u32)> {
     let mut best = (0, 0);
     let mut at = from;
     while let Some(start) = next_bit(words, at, to, 0) {
@@ -52,10 +55,10 @@ fn find_run(words: &[u64; WORDS], from: u32, to: u32, want: u32) -> Option<(u32,
 }
 
 /// First bit in `from..to` that is 1 (`ones` all ones) or 0 (`ones` zero).
-fn next_bit(words: &[u64; WORDS], from: u32, to: u32, ones: u64) -> Option<u32> {
+fn next_bit(words: &[Word; WORDS], from: u32, to: u32, ones: u64) -> Option<u32> {
     let mut at = from;
     while at < to {
-        let word = (words[(at / 64) as usize] ^ !ones) >> (at % 64);
+        let word = (u64::from_le_bytes(words[(at / 64) as usize]) ^ !ones) >> (at % 64);
         if word != 0 {
             let found = at + word.trailing_zeros();
             return (found < to).then_some(found);
@@ -82,31 +85,62 @@ fn fixed_blocks(group: u32) -> u32 {
     if group == 0 { FIRST_FREE } else { 1 }
 }
 
+/// The bitmap of a group, loaded if need be.
+fn group_of<'b, M: Memory>(
+    space: &Space<M>,
+    bitmap: &'b mut Bitmap,
+    index: u32,
+) -> Result<&'b mut Group, FsError> {
+    let found = bitmap.groups.iter().position(|g| g.index == index);
+    let at = match found {
+        Some(at) => at,
+        None => {
+            let mut words = Box::new([[0; 8]; WORDS]);
+            space.read(address(bitmap_block(index)), words.as_flattened_mut())?;
+            let group = Group { index, words };
+            if bitmap.groups.len() < CACHED_GROUPS {
+                bitmap.groups.push(group);
+                bitmap.groups.len() - 1
+            } else {
+                let at = bitmap.next_evicted % CACHED_GROUPS;
+                bitmap.next_evicted = at + 1;
+                bitmap.groups[at] = group;
+                at
+            }
+        }
+    };
+    Ok(&mut bitmap.groups[at])
+}
+
+/// Sets or clears the bits of `mask`; returns how many changed.
+fn set(word: &mut Word, mask: u64, used: bool) -> u32 {
+    let old = u64::from_le_bytes(*word);
+    let new = if used { old | mask } else { old & !mask };
+    *word = new.to_le_bytes();
+    (old ^ new).count_ones()
+}
+
+/// Sets or clears all bits of `words`; returns how many changed.
+fn set_all(words: &mut [Word], used: bool) -> u32 {
+    let new = if used { u64::MAX } else { 0 };
+    let differing = |word: &Word| u64::from_le_bytes(*word) ^ new;
+    // Nearly always all of them: to see that is much cheaper than to count.
+    let changed = if words
+        .iter()
+        .fold(u64::MAX, |all, word| all & differing(word))
+        == u64::MAX
+    {
+        64 * words.len() as u32
+    } else {
+        words.iter().map(|word| differing(word).count_ones()).sum()
+    };
+    words.as_flattened_mut().fill(new as u8);
+    changed
+}
+
 impl<M: Memory> Store<M> {
     fn group(&mut self, index: u32) -> Result<&mut Group, FsError> {
-        let found = self.bitmap.groups.iter().position(|g| g.index == index);
-        let at = match found {
-            Some(at) => at,
-            None => {
-                let mut raw = [0; BLOCK_LEN];
-                self.read(address(bitmap_block(index)), &mut raw)?;
-                let mut words = Box::new([0; WORDS]);
-                for (word, bytes) in words.iter_mut().zip(raw.as_chunks().0) {
-                    *word = u64::from_le_bytes(*bytes);
-                }
-                let group = Group { index, words };
-                if self.bitmap.groups.len() < CACHED_GROUPS {
-                    self.bitmap.groups.push(group);
-                    self.bitmap.groups.len() - 1
-                } else {
-                    let at = self.bitmap.next_evicted % CACHED_GROUPS;
-                    self.bitmap.next_evicted = at + 1;
-                    self.bitmap.groups[at] = group;
-                    at
-                }
-            }
-        };
-        Ok(&mut self.bitmap.groups[at])
+        group_of(&self.space, &mut self.bitmap, index)
     }
 
     /// Whether a group is marked as having no free block.
@@ -135,43 +169,21 @@ impl<M: Memory> Store<M> {
     /// changed, and has stored the words.
     fn mark(&mut self, start: u32, len: u32, used: bool) -> Result<u32, FsError> {
         let index = start / GROUP_BLOCKS;
-        let group = self.group(index)?;
         let (from, to) = (start % GROUP_BLOCKS, start % GROUP_BLOCKS + len);
         let (first, last) = ((from / 64) as usize, ((to - 1) / 64) as usize);
-        let words = &mut group.words[first..=last];
-        let mut changed = 0;
-        let mut set = |word: &mut u64, mask: u64| {
-            let new = if used { *word | mask } else { *word & !mask };
-            changed += (*word ^ new).count_ones();
-            *word = new;
-        };
         let head = u64::MAX << (from % 64);
         let tail = u64::MAX >> (63 - (to - 1) % 64);
-        match words {
-            [word] => set(word, head & tail),
+        let Self { space, bitmap, .. } = self;
+        let words = &mut group_of(space, bitmap, index)?.words[first..=last];
+        let changed = match words {
+            [word] => set(word, head & tail, used),
             [start, between @ .., end] => {
-                set(start, head);
-                between.iter_mut().for_each(|word| set(word, u64::MAX));
-                set(end, tail);
+                set(start, head, used) + set_all(between, used) + set(end, tail, used)
             }
-            [] => {}
-        }
-        let single;
-        let mut many;
-        let bytes = match words {
-            [word] => {
-                single = word.to_le_bytes();
-                &single[..]
-            }
-            words => {
-                many = vec![0; 8 * words.len()];
-                for (word, bytes) in words.iter().zip(many.as_chunks_mut().0) {
-                    *bytes = word.to_le_bytes();
-                }
-                &many[..]
-            }
+            [] => 0,
         };
-        self.put(address(bitmap_block(index)) + 8 * first as u64, bytes);
+        let at = address(bitmap_block(index)) + 8 * first as u64;
+        space.write(at, words.as_flattened())?;
         Ok(changed)
     }
 
@@ -367,6 +379,6 @@ impl<M: Memory> Store<M> {
 
     /// The bitmap of a group, for `check`.
     pub fn used_in(&mut self, group: u32) -> Result<[u64; WORDS], FsError> {
-        Ok(*self.group(group)?.words)
+        Ok(self.group(group)?.words.map(u64::from_le_bytes))
     }
 }

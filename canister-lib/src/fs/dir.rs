@@ -236,7 +236,7 @@ fn split<M: Memory>(
 ) -> Result<(), FsError> {
     let old = dirpage::load(store, page, node.ino)?;
     let depth = old.header.depth;
-    let entries = old.entries()?;
+    let entries = old.stored()?;
     let prefix_bits = COOKIE_BITS - u32::from(depth);
     let belongs = |cookie: u64| cookie >> prefix_bits == old.header.prefix >> prefix_bits;
     if depth > table.depth || !belongs(hash) || !entries.iter().all(|e| belongs(e.cookie)) {

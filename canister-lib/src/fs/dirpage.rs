@@ -199,8 +199,14 @@ pub struct PageEntry<'a> {
     pub cookie: u64,
     pub ino: u32,
     pub kind: Kind,
-    pub birth: u32,
     pub name: &'a [u8],
+}
+
+/// An entry of a [`Page`] as it is stored.
+#[derive(Copy, Clone, Debug)]
+pub struct StoredEntry<'a> {
+    pub cookie: u64,
+    pub bytes: &'a [u8],
 }
 
 /// Reads a whole page.
@@ -223,7 +229,6 @@ impl Page {
             cookie: get_u64(&b[..], at + ENTRY_COOKIE),
             ino: get_u32(&b[..], at + ENTRY_INO),
             kind: Kind::decode(b[at + ENTRY_KIND]).ok_or(FsError::Corrupt("entry kind"))?,
-            birth: get_u32(&b[..], at + ENTRY_BIRTH),
             name: &b[at + ENTRY_NAME..end],
         })
     }
@@ -248,6 +253,28 @@ impl Page {
         Ok(order)
     }
 
+    /// The entries as they are stored, in no order, with their cookies.
+    pub fn stored(&self) -> Result<Vec<StoredEntry<'_>>, FsError> {
+        let b = &self.bytes[..self.header.used];
+        let mut stored = Vec::with_capacity(usize::from(self.header.live));
+        for head in 0..HEADS {
+            let mut raw = get_u16(b, PAGE_HEADS + 2 * head);
+            while raw != 0 {
+                let at = entry_offset(raw)?;
+                let len = entry_len(usize::from(self.bytes[at + ENTRY_NAME_LEN]));
+                let bytes = b.get(at..at + len);
+                let bytes = bytes.ok_or(FsError::Corrupt("chain of directory entries"))?;
+                if stored.len() >= MAX_CHAIN {
+                    return Err(FsError::Corrupt("chain of directory entries"));
+                }
+                let cookie = get_u64(bytes, ENTRY_COOKIE);
+                stored.push(StoredEntry { cookie, bytes });
+                raw = get_u16(bytes, ENTRY_NEXT);
+            }
+        }
+        Ok(stored)
+    }
+
     /// The entries, in order of their cookies.
     pub fn entries(&self) -> Result<Vec<PageEntry<'_>>, FsError> {
         self.order()?
@@ -263,7 +290,7 @@ pub fn write<'a, M: Memory>(
     page: u32,
     owner: u32,
     (depth, prefix): (u8, u64),
-    entries: impl Iterator<Item = PageEntry<'a>>,
+    entries: impl Iterator<Item = StoredEntry<'a>>,
 ) {
     let mut b = [0; BLOCK_LEN];
     put_u32(&mut b, 0, PAGE_MAGIC);
@@ -275,15 +302,9 @@ pub fn write<'a, M: Memory>(
     for e in entries {
         let head = head_offset(e.cookie);
         let next = get_u16(&b, head);
-        let len = entry_len(e.name.len());
-        let new = NewEntry {
-            cookie: e.cookie,
-            ino: e.ino,
-            kind: e.kind,
-            birth: e.birth,
-            name: e.name,
-        };
-        encode_entry(&mut b[used..used + len], &new, next);
+        let len = e.bytes.len();
+        b[used..used + len].copy_from_slice(e.bytes);
+        put_u16(&mut b, used + ENTRY_NEXT, next);
         put_u16(&mut b, head, used as u16);
         used += len;
         live += 1;
@@ -333,12 +354,8 @@ pub fn insert<M: Memory>(store: &Store<M>, page: u32, header: &mut PageHeader, e
 /// Squeezes removed entries out of a page.
 pub fn compact<M: Memory>(store: &Store<M>, page: u32, owner: u32) -> Result<PageHeader, FsError> {
     let full = load(store, page, owner)?;
-    let entries = full.entries()?;
-    let used: usize = PAGE_ENTRIES
-        + entries
-            .iter()
-            .map(|e| entry_len(e.name.len()))
-            .sum::<usize>();
+    let entries = full.stored()?;
+    let used = PAGE_ENTRIES + entries.iter().map(|e| e.bytes.len()).sum::<usize>();
     if used > BLOCK_LEN {
         return Err(FsError::Corrupt("directory page"));
     }

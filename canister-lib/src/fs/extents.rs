@@ -162,6 +162,57 @@ pub fn locate<M: Memory>(
     }
 }
 
+/// Address of the bytes `offset..end` of a file with a name, if they are written, in one extent,
+/// and the map is at hand. The window moves there: for accesses that jump.
+#[inline(never)]
+pub fn refocus(node: &mut Node, offset: u64, end: u64) -> Option<u64> {
+    let Node {
+        leaves,
+        window,
+        inode,
+        ..
+    } = node;
+    let logical = u32::try_from(offset / BLOCK).ok()?;
+    let leaf = match &leaves[..] {
+        [leaf] => leaf,
+        _ => {
+            let after = leaves.partition_point(|leaf| leaf.first <= logical);
+            leaves.get(after.checked_sub(1)?)?
+        }
+    };
+    let extents = leaf.extents.as_deref()?;
+    let extent = &extents[find(extents, logical)?];
+    let usable = !extent.unwritten && inode.kind == Kind::Regular && inode.nlink > 0;
+    if !usable || logical >= extent.end() {
+        return None;
+    }
+    *window = Window::of(extent);
+    window.covers(offset, end)
+}
+
+/// Index of the last extent that begins at or before `logical`. Guesses as if all had the same
+/// length, which is near the truth in files that were written one beside the other; then halves.
+fn find(extents: &[Extent], logical: u32) -> Option<usize> {
+    let (first, last) = (extents.first()?, extents.last()?);
+    let within = u64::from(logical.checked_sub(first.logical)?);
+    let share = within * extents.len() as u64 / u64::from(last.end() - first.logical);
+    let guess = (share as usize).min(extents.len() - 1);
+    let begins = extents[guess].logical <= logical;
+    if begins
+        && extents
+            .get(guess + 1)
+            .is_none_or(|next| next.logical > logical)
+    {
+        return Some(guess);
+    }
+    let after = if begins {
+        guess + 1 + extents[guess + 1..].partition_point(|e| e.logical <= logical)
+    } else {
+        extents[..guess].partition_point(|e| e.logical <= logical)
+    };
+    after.checked_sub(1)
+}
+
 fn search<M: Memory>(store: &Store<M>, node: &mut Node, logical: u32) -> Result<Segment, FsError> {
     let leaf = leaf_of(node, logical);
     let bound = node

@@ -309,18 +309,22 @@ fn regular<M: Memory>(store: &Store<M>, node: &mut Node) -> Result<(), FsError> 
     }
 }
 
-/// Writes `data` if all of it lies in the window of `node`, which has a name then.
+/// Writes `data` if all of it lies in one extent of `node`, which has a name then.
 #[inline(always)]
 fn write_in_window<M: Memory>(store: &Store<M>, node: &mut Node, offset: u64, data: &[u8]) -> bool {
     let end = offset.wrapping_add(data.len() as u64);
     let size = node.inode.size;
-    let Some(at) = node.window.covers(offset, end) else {
-        return false;
-    };
     // `end` may have wrapped around.
     if offset > size || end <= offset || store.read_only {
         return false;
     }
+    let at = match node.window.covers(offset, end) {
+        Some(at) => at,
+        None => match extents::refocus(node, offset, end) {
+            Some(at) => at,
+            None => return false,
+        },
+    };
     // A check of the whole file system need not know of what is in files.
     store.space.write_inside(at, data);
     let grown = end > size;
@@ -371,15 +375,15 @@ impl<M: Memory> Fs<M> {
         self.read_extents(ino, offset, buf)
     }
 
-    /// Fills `buf` if all of it lies in the extent where the last access was.
+    /// Fills `buf` if all of it lies in one extent, and the map is at hand.
     #[inline(always)]
     pub fn read_in_place(&mut self, ino: Ino, offset: u64, buf: &mut [u8]) -> bool {
         let end = offset.wrapping_add(buf.len() as u64);
         if let Some(node) = self.nodes.cached(ino.0)
-            && let Some(at) = node.window.covers(offset, end)
             && end <= node.inode.size
             // Not if it wrapped around.
             && end > offset
+            && let Some(at) = node.window.covers(offset, end).or_else(|| extents::refocus(node, offset, end))
         {
             self.store.space.read_inside(at, buf);
             if node.inode.atime != self.store.now {
@@ -440,7 +444,7 @@ impl<M: Memory> Fs<M> {
         }
     }
 
-    /// Writes `data` if it lies in the extent where the last access was, and so has all it needs.
+    /// Writes `data` if it lies in one extent, and so has all it needs.
     #[inline(always)]
     pub fn write_in_place(&mut self, ino: Ino, offset: u64, data: &[u8]) -> bool {
         match self.nodes.cached(ino.0) {

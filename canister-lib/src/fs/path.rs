@@ -118,13 +118,24 @@ impl<M: Memory> Fs<M> {
     ) -> Result<Option<Resolved<'p>>, FsError> {
         // What was walked before was checked before, too.
         let known = self.walked.skip(start, path);
-        check_path(known.map_or(path, |(_, left)| left))?;
         let resolved = |parent, name: Option<&'p [u8]>, target| Resolved {
             parent,
             name: name.map(Cow::Borrowed),
             target,
             trailing_slash: path.ends_with(b"/"),
         };
+        let (dir, left) = known.unwrap_or((start, path));
+        if is_plain_name(left) {
+            // Nothing to check or take apart any more.
+            let entry = self.entry(dir, left)?;
+            let through =
+                |(found, kind)| (kind == Kind::Symlink && follow_last) || found == self.covered;
+            return Ok(match entry {
+                Some(entry) if through(entry) => None,
+                entry => Some(resolved(dir, Some(left), entry.map(|(found, _)| found))),
+            });
+        }
+        check_path(left)?;
         // What was walked before is at least one level deep.
         let (mut at, mut rest, mut depth) = match known {
             Some((dir, left)) => (dir, left, 1),
@@ -218,6 +229,13 @@ impl<M: Memory> Tree for Rooted<'_, M> {
     fn read_link(&mut self, at: Ino) -> Result<Vec<u8>, FsError> {
         self.fs.read_link(at)
     }
+}
+
+/// Whether `path` is one component of ASCII that a name can be, and not "." or "..".
+fn is_plain_name(path: &[u8]) -> bool {
+    (1..=NAME_MAX).contains(&path.len())
+        && !(path[0] == b'.' && path.len() <= 2)
+        && plain_until(path) == path.len()
 }
 
 /// Checks of a whole path that do not depend on what is there.
