@@ -123,11 +123,8 @@ fn compile(command: &mut Command) -> Result<(), Failed> {
 fn zig_cache(command: &mut Command) -> &mut Command {
     let cache = build("zig-cache");
     command
-        .arg("--cache-dir")
-        .arg(&cache)
-        .arg("--global-cache-dir")
-        .arg(&cache);
-    command
+        .env("ZIG_LOCAL_CACHE_DIR", &cache)
+        .env("ZIG_GLOBAL_CACHE_DIR", &cache)
 }
 
 fn clang(compiler: &str) -> Command {
