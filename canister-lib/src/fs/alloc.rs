@@ -123,16 +123,25 @@ fn set(word: &mut Word, mask: u64, used: bool) -> u32 {
 /// Sets or clears all bits of `words`; returns how many changed.
 fn set_all(words: &mut [Word], used: bool) -> u32 {
     let new = if used { u64::MAX } else { 0 };
-    let differing = |word: &Word| u64::from_le_bytes(*word) ^ new;
+    let word = |word: &Word| u64::from_le_bytes(*word);
     // Nearly always all of them: to see that is much cheaper than to count.
-    let changed = if words
-        .iter()
-        .fold(u64::MAX, |all, word| all & differing(word))
-        == u64::MAX
-    {
-        64 * words.len() as u32
+    let (fours, rest) = words.as_chunks::<4>();
+    let (mut and, mut or) = (u64::MAX, 0);
+    if used {
+        for [a, b, c, d] in fours {
+            or |= word(a) | word(b) | word(c) | word(d);
+        }
     } else {
-        words.iter().map(|word| differing(word).count_ones()).sum()
+        for [a, b, c, d] in fours {
+            and &= word(a) & word(b) & word(c) & word(d);
+        }
+    }
+    let all = if used { or == 0 } else { and == u64::MAX };
+    let changed = |words: &[Word]| words.iter().map(|w| (word(w) ^ new).count_ones()).sum();
+    let changed: u32 = if all {
+        fours.len() as u32 * 4 * u64::BITS + changed(rest)
+    } else {
+        changed(words)
     };
     words.as_flattened_mut().fill(new as u8);
     changed

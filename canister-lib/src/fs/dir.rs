@@ -11,6 +11,7 @@ use super::dirpage::{self, Found, NewEntry, PageHeader, Taken};
 use super::error::FsError;
 use super::node::Node;
 use super::store::Store;
+use super::types::Ino;
 use crate::format::dirent::*;
 use crate::format::inode::{Kind, MAP_LEN};
 use crate::format::{BLOCK, BLOCK_LEN, address, get_u32, put_u32, superblock};
@@ -113,7 +114,7 @@ pub fn find<M: Memory>(
     let hash = hash(store, name);
     match page_at(store, node, table, index(hash, table.depth))? {
         0 => Ok(None),
-        page => dirpage::find(store, page, hash, name, None),
+        page => dirpage::find(store, page, hash, name),
     }
 }
 
@@ -126,6 +127,7 @@ pub struct Missed {
     changes: u64,
     name: Vec<u8>,
     hash: u64,
+    place: Place,
     taken: Taken,
 }
 
@@ -135,7 +137,12 @@ impl Missed {
         self.name.clear();
         self.name.extend_from_slice(name);
         (self.dir, self.changes) = (node.ino, node.inode.changes);
-        (self.hash, self.taken) = (spot.hash, spot.taken);
+        (self.hash, self.place, self.taken) = (spot.hash, spot.place, spot.taken);
+    }
+
+    /// Whether `name` was looked for in `dir`, and so checked.
+    pub fn is_of(&self, dir: Ino, name: &[u8]) -> bool {
+        u64::from(self.dir) == dir.0 && dirpage::same_bytes(&self.name, name)
     }
 
     /// What a look-up of `name` in `node` would say.
@@ -148,6 +155,7 @@ impl Missed {
         Some(Spot {
             hash: self.hash,
             found: None,
+            place: self.place,
             taken: std::mem::take(&mut self.taken),
         })
     }
@@ -157,7 +165,19 @@ impl Missed {
 pub struct Spot {
     pub hash: u64,
     pub found: Option<Found>,
+    place: Place,
     taken: Taken,
+}
+
+/// Where an entry would go, as long as nothing is added or removed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    /// 0: the directory has no pages.
+    page: u32,
+    /// The first entry of the chain.
+    head: u16,
+    /// See `Store::reshaped`.
+    reshaped: u64,
 }
 
 /// Looks `name` up, to add it if it is not there.
@@ -165,11 +185,23 @@ pub fn probe<M: Memory>(store: &Store<M>, node: &Node, name: &[u8]) -> Result<Sp
     let table = table(store, node)?;
     let hash = hash(store, name);
     let mut taken = Taken::default();
-    let found = match page_at(store, node, table, index(hash, table.depth))? {
-        0 => None,
-        page => dirpage::find(store, page, hash, name, Some(&mut taken))?,
+    let page = page_at(store, node, table, index(hash, table.depth))?;
+    let (mut found, mut head) = (None, 0);
+    if page != 0 {
+        head = dirpage::head(store, page, hash)?;
+        found = dirpage::find_from(store, page, (hash, head), name, Some(&mut taken))?;
+    }
+    let place = Place {
+        page,
+        head,
+        reshaped: store.reshaped,
     };
-    Ok(Spot { hash, found, taken })
+    Ok(Spot {
+        hash,
+        found,
+        place,
+        taken,
+    })
 }
 
 /// Makes room for `name`, which is not there: adds or splits pages. Changes nothing that anyone
@@ -180,28 +212,52 @@ pub fn prepare<M: Memory>(
     name: &[u8],
 ) -> Result<(), FsError> {
     let hash = hash(store, name);
-    make_room(store, node, hash, name.len()).map(drop)
+    room_on_page(store, node, hash, name.len()).map(drop)
 }
 
 /// A page with room for an entry.
 pub struct Room {
     page: u32,
     header: PageHeader,
+    /// The first entry of the chain, if that is known.
+    head: Option<u16>,
 }
 
-/// [`prepare`] for a name of `len` bytes, for [`insert_at`].
+/// [`prepare`] for a name of `len` bytes that was not at `spot`, for [`insert_at`].
 pub fn make_room<M: Memory>(
+    store: &mut Store<M>,
+    node: &mut Node,
+    spot: &Spot,
+    len: usize,
+) -> Result<Room, FsError> {
+    let Place {
+        page,
+        head,
+        reshaped,
+    } = spot.place;
+    if page != 0 && reshaped == store.reshaped {
+        let header = dirpage::header(store, page, node.ino)?;
+        if header.used + entry_len(len) <= BLOCK_LEN {
+            let head = Some(head);
+            return Ok(Room { page, header, head });
+        }
+    }
+    room_on_page(store, node, spot.hash, len)
+}
+
+fn room_on_page<M: Memory>(
     store: &mut Store<M>,
     node: &mut Node,
     hash: u64,
     len: usize,
 ) -> Result<Room, FsError> {
+    let head = None;
     loop {
         let table = table(store, node)?;
         let page = page_at(store, node, table, index(hash, table.depth))?;
         if page == 0 {
             let page = store.alloc_contiguous(1)?;
-            dirpage::write(store, page, node.ino, (0, 0), std::iter::empty());
+            dirpage::write_empty(store, page, node.ino);
             set_table(
                 node,
                 Table {
@@ -213,14 +269,15 @@ pub fn make_room<M: Memory>(
             set_pages(store, node, 0, 0, &[page]);
             node.store(store);
             let header = dirpage::header(store, page, node.ino)?;
-            return Ok(Room { page, header });
+            return Ok(Room { page, header, head });
         }
         let mut header = dirpage::header(store, page, node.ino)?;
         if header.room() >= entry_len(len) {
             if header.used + entry_len(len) > BLOCK_LEN {
+                store.reshaped += 1;
                 header = dirpage::compact(store, page, node.ino)?;
             }
-            return Ok(Room { page, header });
+            return Ok(Room { page, header, head });
         }
         split(store, node, table, page, hash)?;
     }
@@ -278,6 +335,7 @@ fn split<M: Memory>(
             pages: table.pages,
         };
     }
+    store.reshaped += 1;
     // The half of the page's share of the table whose next bit is set goes to the sibling.
     let bit = 1u64 << (prefix_bits - 1);
     let upper = old.header.prefix | bit;
@@ -343,11 +401,20 @@ pub fn insert_at<M: Memory>(
     name: &[u8],
     (ino, kind): (u32, Kind),
     spot: &Spot,
-    Room { page, mut header }: Room,
+    room: Room,
 ) -> Result<(), FsError> {
+    let Room {
+        page,
+        mut header,
+        head,
+    } = room;
     if header.used + entry_len(name.len()) > BLOCK_LEN {
         return Err(FsError::Corrupt("directory page"));
     }
+    let head = match head {
+        Some(head) => head,
+        None => dirpage::head(store, page, spot.hash)?,
+    };
     let entry = NewEntry {
         cookie: cookie(spot)?,
         ino,
@@ -355,7 +422,7 @@ pub fn insert_at<M: Memory>(
         birth: store.sb.generation,
         name,
     };
-    dirpage::insert(store, page, &mut header, &entry);
+    dirpage::insert(store, page, (&mut header, head), &entry);
     node.inode.count = node.inode.count.saturating_add(1);
     Ok(())
 }
@@ -395,6 +462,8 @@ pub fn finish_insert<M: Memory>(
 ) {
     let mut header = dirpage::header(store, insertion.page, node.ino)
         .expect("prepare_insert read it, and a removal keeps it sound");
+    let head = dirpage::head(store, insertion.page, insertion.cookie);
+    let head = head.expect("the page was read before");
     let entry = NewEntry {
         cookie: insertion.cookie,
         ino,
@@ -402,7 +471,7 @@ pub fn finish_insert<M: Memory>(
         birth: store.sb.generation,
         name,
     };
-    dirpage::insert(store, insertion.page, &mut header, &entry);
+    dirpage::insert(store, insertion.page, (&mut header, head), &entry);
     node.inode.count = node.inode.count.saturating_add(1);
 }
 

@@ -107,19 +107,35 @@ fn entry_offset(raw: u16) -> Result<usize, FsError> {
     Ok(at)
 }
 
-/// Looks for `name` in the chain of `cookie`'s hash. `taken` gets the discriminators in use.
+/// The first entry of the chain of `hash`; 0: none.
+pub fn head<M: Memory>(store: &Store<M>, page: u32, hash: u64) -> Result<u16, FsError> {
+    let mut b = [0; 2];
+    store.read(address(page) + head_offset(hash) as u64, &mut b)?;
+    Ok(u16::from_le_bytes(b))
+}
+
+/// Looks for `name` in the chain of `hash`.
 pub fn find<M: Memory>(
     store: &Store<M>,
     page: u32,
     hash: u64,
+    name: &[u8],
+) -> Result<Option<Found>, FsError> {
+    let head = head(store, page, hash)?;
+    find_from(store, page, (hash, head), name, None)
+}
+
+/// [`find`] from the first entry of the chain on. `taken` gets the discriminators in use.
+pub fn find_from<M: Memory>(
+    store: &Store<M>,
+    page: u32,
+    (hash, mut raw): (u64, u16),
     name: &[u8],
     mut taken: Option<&mut Taken>,
 ) -> Result<Option<Found>, FsError> {
     let base = address(page);
     let mut pointer = head_offset(hash);
     let mut b = [0; ENTRY_NAME];
-    store.read(base + pointer as u64, &mut b[..2])?;
-    let mut raw = get_u16(&b, 0);
     for _ in 0..MAX_CHAIN {
         if raw == 0 {
             return Ok(None);
@@ -284,20 +300,32 @@ impl Page {
     }
 }
 
+/// Stores a page without entries; what was in the block before does not matter.
+pub fn write_empty<M: Memory>(store: &Store<M>, page: u32, owner: u32) {
+    let mut b = [0; PAGE_ENTRIES];
+    encode_fixed(store, &mut b, owner, (0, 0));
+    put_u16(&mut b, PAGE_USED, PAGE_ENTRIES as u16);
+    store.put(address(page), &b);
+}
+
+fn encode_fixed<M: Memory>(store: &Store<M>, b: &mut [u8], owner: u32, (depth, prefix): (u8, u64)) {
+    put_u32(b, 0, PAGE_MAGIC);
+    put_u32(b, PAGE_OWNER, owner);
+    put_u32(b, PAGE_BIRTH, store.sb.generation);
+    b[PAGE_DEPTH] = depth;
+    put_u64(b, PAGE_PREFIX, prefix);
+}
+
 /// Stores a page with exactly `entries`; what was in the block before does not matter.
 pub fn write<'a, M: Memory>(
     store: &Store<M>,
     page: u32,
     owner: u32,
-    (depth, prefix): (u8, u64),
+    part: (u8, u64),
     entries: impl Iterator<Item = StoredEntry<'a>>,
 ) {
     let mut b = [0; BLOCK_LEN];
-    put_u32(&mut b, 0, PAGE_MAGIC);
-    put_u32(&mut b, PAGE_OWNER, owner);
-    put_u32(&mut b, PAGE_BIRTH, store.sb.generation);
-    b[PAGE_DEPTH] = depth;
-    put_u64(&mut b, PAGE_PREFIX, prefix);
+    encode_fixed(store, &mut b, owner, part);
     let (mut used, mut live) = (PAGE_ENTRIES, 0);
     for e in entries {
         let head = head_offset(e.cookie);
@@ -314,25 +342,15 @@ pub fn write<'a, M: Memory>(
     store.put(address(page), &b[..used]);
 }
 
-fn encode_entry(b: &mut [u8], e: &NewEntry<'_>, next: u16) {
-    put_u16(b, ENTRY_NEXT, next);
-    b[ENTRY_NAME_LEN] = e.name.len() as u8;
-    b[ENTRY_KIND] = e.kind as u8;
-    put_u32(b, ENTRY_INO, e.ino);
-    put_u64(b, ENTRY_COOKIE, e.cookie);
-    put_u32(b, ENTRY_BIRTH, e.birth);
-    b[ENTRY_NAME..ENTRY_NAME + e.name.len()].copy_from_slice(e.name);
-}
-
-/// Adds an entry to a page that has room for it at its end (see [`compact`]).
-pub fn insert<M: Memory>(store: &Store<M>, page: u32, header: &mut PageHeader, e: &NewEntry<'_>) {
+/// Adds an entry to a page that has room for it at its end (see [`compact`]). `head` is the first
+/// entry of its chain.
+pub fn insert<M: Memory>(
+    store: &Store<M>,
+    page: u32,
+    (header, head): (&mut PageHeader, u16),
+    e: &NewEntry<'_>,
+) {
     let base = address(page);
-    let head = head_offset(e.cookie);
-    let mut next = [0; 2];
-    store
-        .read(base + head as u64, &mut next)
-        .expect("the page was read before");
-    let next = u16::from_le_bytes(next);
     let len = entry_len(e.name.len());
     let mut small = [0; 64];
     let mut large;
@@ -343,9 +361,17 @@ pub fn insert<M: Memory>(store: &Store<M>, page: u32, header: &mut PageHeader, e
             &mut large[..len]
         }
     };
-    encode_entry(b, e, next);
+    let (fixed, name) = b.split_at_mut(ENTRY_NAME);
+    put_u16(fixed, ENTRY_NEXT, head);
+    fixed[ENTRY_NAME_LEN] = e.name.len() as u8;
+    fixed[ENTRY_KIND] = e.kind as u8;
+    put_u32(fixed, ENTRY_INO, e.ino);
+    put_u64(fixed, ENTRY_COOKIE, e.cookie);
+    put_u32(fixed, ENTRY_BIRTH, e.birth);
+    name[..e.name.len()].copy_from_slice(e.name);
     store.put(base + header.used as u64, b);
-    store.put(base + head as u64, &(header.used as u16).to_le_bytes());
+    let at = base + head_offset(e.cookie) as u64;
+    store.put(at, &(header.used as u16).to_le_bytes());
     header.used += len;
     header.live += 1;
     put_counters(store, page, header);

@@ -4,6 +4,8 @@
 //! All changes go through [`splice`], which replaces the mapping of a range. Space for it is taken
 //! before by [`prepare`], so that a splice cannot fail.
 
+use std::num::NonZeroU64;
+
 use ic_stable_structures::Memory;
 
 use super::error::FsError;
@@ -165,52 +167,36 @@ pub fn locate<M: Memory>(
 /// Address of the bytes `offset..end` of a file with a name, if they are written, in one extent,
 /// and the map is at hand. The window moves there: for accesses that jump.
 #[inline(never)]
-pub fn refocus(node: &mut Node, offset: u64, end: u64) -> Option<u64> {
-    let Node {
-        leaves,
-        window,
-        inode,
-        ..
-    } = node;
-    let logical = u32::try_from(offset / BLOCK).ok()?;
-    let leaf = match &leaves[..] {
-        [leaf] => leaf,
-        _ => {
-            let after = leaves.partition_point(|leaf| leaf.first <= logical);
-            leaves.get(after.checked_sub(1)?)?
-        }
-    };
-    let extents = leaf.extents.as_deref()?;
-    let extent = &extents[find(extents, logical)?];
-    let usable = !extent.unwritten && inode.kind == Kind::Regular && inode.nlink > 0;
-    if !usable || logical >= extent.end() {
+pub fn refocus(node: &mut Node, offset: u64, end: u64) -> Option<NonZeroU64> {
+    if node.inode.kind != Kind::Regular || node.inode.nlink == 0 || offset >= MAX_FILE {
         return None;
     }
-    *window = Window::of(extent);
-    window.covers(offset, end)
+    let logical = (offset / BLOCK) as u32;
+    let leaf = &node.leaves[last_before(&node.leaves, |leaf| leaf.first, logical)?];
+    let extents = leaf.extents.as_deref()?;
+    let extent = &extents[last_before(extents, |extent| extent.logical, logical)?];
+    if extent.unwritten {
+        return None;
+    }
+    let window = Window::of(extent);
+    let at = window.covers(offset, end).and_then(NonZeroU64::new)?;
+    node.window = window;
+    Some(at)
 }
 
-/// Index of the last extent that begins at or before `logical`. Guesses as if all had the same
-/// length, which is near the truth in files that were written one beside the other; then halves.
-fn find(extents: &[Extent], logical: u32) -> Option<usize> {
-    let (first, last) = (extents.first()?, extents.last()?);
-    let within = u64::from(logical.checked_sub(first.logical)?);
-    let share = within * extents.len() as u64 / u64::from(last.end() - first.logical);
-    let guess = (share as usize).min(extents.len() - 1);
-    let begins = extents[guess].logical <= logical;
-    if begins
-        && extents
-            .get(guess + 1)
-            .is_none_or(|next| next.logical > logical)
-    {
-        return Some(guess);
+/// Index of the last of `items` that begins at or before `logical`, if it is not before them all.
+/// The library's search costs twice as much.
+#[inline(always)]
+fn last_before<T>(items: &[T], first: impl Fn(&T) -> u32, logical: u32) -> Option<usize> {
+    let (mut at, mut len) = (0, items.len());
+    while len > 1 {
+        let half = len / 2;
+        if first(&items[at + half]) <= logical {
+            at += half;
+        }
+        len -= half;
     }
-    let after = if begins {
-        guess + 1 + extents[guess + 1..].partition_point(|e| e.logical <= logical)
-    } else {
-        extents[..guess].partition_point(|e| e.logical <= logical)
-    };
-    after.checked_sub(1)
+    (first(items.get(at)?) <= logical).then_some(at)
 }
 
 fn search<M: Memory>(store: &Store<M>, node: &mut Node, logical: u32) -> Result<Segment, FsError> {

@@ -4,6 +4,8 @@
 //! of it, are undefined on stable memory. Whatever makes the file longer without writing there
 //! zeroes the former and marks the latter unwritten, so that old bytes never show.
 
+use std::num::NonZeroU64;
+
 use ic_stable_structures::Memory;
 
 use super::error::FsError;
@@ -309,6 +311,15 @@ fn regular<M: Memory>(store: &Store<M>, node: &mut Node) -> Result<(), FsError> 
     }
 }
 
+/// Address of the bytes `offset..end`, if they are in one extent, and the map is at hand.
+#[inline(always)]
+fn address_of(node: &mut Node, offset: u64, end: u64) -> Option<u64> {
+    match node.window.covers(offset, end) {
+        None => extents::refocus(node, offset, end).map(NonZeroU64::get),
+        at => at,
+    }
+}
+
 /// Writes `data` if all of it lies in one extent of `node`, which has a name then.
 #[inline(always)]
 fn write_in_window<M: Memory>(store: &Store<M>, node: &mut Node, offset: u64, data: &[u8]) -> bool {
@@ -318,12 +329,8 @@ fn write_in_window<M: Memory>(store: &Store<M>, node: &mut Node, offset: u64, da
     if offset > size || end <= offset || store.read_only {
         return false;
     }
-    let at = match node.window.covers(offset, end) {
-        Some(at) => at,
-        None => match extents::refocus(node, offset, end) {
-            Some(at) => at,
-            None => return false,
-        },
+    let Some(at) = address_of(node, offset, end) else {
+        return false;
     };
     // A check of the whole file system need not know of what is in files.
     store.space.write_inside(at, data);
@@ -383,7 +390,7 @@ impl<M: Memory> Fs<M> {
             && end <= node.inode.size
             // Not if it wrapped around.
             && end > offset
-            && let Some(at) = node.window.covers(offset, end).or_else(|| extents::refocus(node, offset, end))
+            && let Some(at) = address_of(node, offset, end)
         {
             self.store.space.read_inside(at, buf);
             if node.inode.atime != self.store.now {

@@ -19,14 +19,14 @@ impl<M: Memory> Fs<M> {
     /// Makes an empty regular file. Errors: `Exists`, `NoSpace`, `NotDir`, `NotFound` in a removed
     /// directory, those of bad names. Cost: four small stores, of inode, entry and directory.
     pub fn create(&mut self, dir: Ino, name: &[u8]) -> Result<Ino, FsError> {
-        self.make(dir, name, self.new_inode(Kind::Regular))
+        self.make(dir, name, &mut self.new_inode(Kind::Regular))
     }
 
     /// Makes an empty directory. As [`Self::create`]; also `TooManyLinks`.
     pub fn mkdir(&mut self, dir: Ino, name: &[u8]) -> Result<Ino, FsError> {
         let mut inode = self.new_inode(Kind::Directory);
         inode.nlink = 2;
-        self.make(dir, name, inode)
+        self.make(dir, name, &mut inode)
     }
 
     /// Makes a symbolic link to `target`, which need not exist. As [`Self::create`]; `NotFound` for
@@ -48,7 +48,7 @@ impl<M: Memory> Fs<M> {
         if target.len() <= MAP_LEN {
             inode.form = MapForm::Target;
             inode.map[..target.len()].copy_from_slice(target);
-            return self.make(dir, name, inode);
+            return self.make(dir, name, &mut inode);
         }
         let block = self.store.alloc_contiguous(1)?;
         let birth = self.store.sb.generation;
@@ -62,7 +62,7 @@ impl<M: Memory> Fs<M> {
         .encode(&mut inode.map[..EXTENT_LEN]);
         (inode.count, inode.blocks) = (1, 1);
         self.store.put(address(block), target);
-        let result = self.make(dir, name, inode);
+        let result = self.make(dir, name, &mut inode);
         if result.is_err() {
             self.store.free_run(block, 1);
             self.store.sync();
@@ -94,12 +94,14 @@ impl<M: Memory> Fs<M> {
     }
 
     /// Makes `inode` under `name`.
-    fn make(&mut self, dir: Ino, name: &[u8], mut inode: Inode) -> Result<Ino, FsError> {
+    fn make(&mut self, dir: Ino, name: &[u8], inode: &mut Inode) -> Result<Ino, FsError> {
         self.store.writable()?;
-        check_name(name)?;
+        if !self.missed.is_of(dir, name) {
+            check_name(name)?;
+        }
         self.reclaim_step();
         let mut parent = self.take_live_dir(dir)?;
-        let result = self.make_in(&mut parent, name, &mut inode);
+        let result = self.make_in(&mut parent, name, inode);
         self.store.sync();
         // On an error the node is dropped, and read again: pages may have been split.
         let ino = result?;
@@ -128,7 +130,7 @@ impl<M: Memory> Fs<M> {
         if is_dir && parent.inode.nlink >= MAX_LINKS {
             return Err(FsError::TooManyLinks);
         }
-        let room = dir::make_room(store, parent, spot.hash, name.len())?;
+        let room = dir::make_room(store, parent, &spot, name.len())?;
         let ino = store.find_slot()?;
         dir::insert_at(store, parent, name, (ino, inode.kind), &spot, room)?;
         store.take_slot(ino);
@@ -141,7 +143,7 @@ impl<M: Memory> Fs<M> {
         // `make_room` stored the map if it changed it.
         parent.store_entries(store);
         // Whoever makes something opens it next.
-        self.nodes.put_new(ino, inode.clone());
+        self.nodes.put_new(ino, inode);
         Ok(ino)
     }
 

@@ -89,6 +89,16 @@ impl Node {
         }
     }
 
+    /// Becomes what [`Self::new`] makes, field by field: a whole node would be copied twice.
+    fn renew(&mut self, ino: u32, inode: &Inode) {
+        self.ino = ino;
+        self.inode.clone_from(inode);
+        self.leaves.clear();
+        self.index = (0, 0);
+        self.window = Window::default();
+        (self.counted, self.hot) = (0, 0);
+    }
+
     pub fn is_dir(&self) -> bool {
         self.inode.kind == Kind::Directory
     }
@@ -167,22 +177,22 @@ impl Nodes {
             return Ok(node);
         }
         let inode = store.read_inode(ino)?.ok_or(FsError::BadInode)?;
-        Ok(Self::boxed(slot, ino, inode))
+        Ok(Self::boxed(slot, ino, &inode))
     }
 
     /// A node in the box of the one that it will replace: allocating costs more.
-    fn boxed(slot: &mut Option<Box<Node>>, ino: u32, inode: Inode) -> Box<Node> {
+    fn boxed(slot: &mut Option<Box<Node>>, ino: u32, inode: &Inode) -> Box<Node> {
         match slot.take() {
             Some(mut node) => {
-                *node = Node::new(ino, inode);
+                node.renew(ino, inode);
                 node
             }
-            None => Box::new(Node::new(ino, inode)),
+            None => Box::new(Node::new(ino, inode.clone())),
         }
     }
 
     /// Puts a new inode in.
-    pub fn put_new(&mut self, ino: u32, inode: Inode) {
+    pub fn put_new(&mut self, ino: u32, inode: &Inode) {
         let slot = &mut self.slots[ino as usize % SLOTS];
         *slot = Some(Self::boxed(slot, ino, inode));
     }

@@ -22,6 +22,9 @@ pub struct Store<M> {
     pub read_only: bool,
     /// The memory refused to grow at this size.
     pub grow_refused: bool,
+    /// Goes up when directory pages are split or compacted: entries are elsewhere then, although
+    /// nothing has changed for anyone.
+    pub reshaped: u64,
 }
 
 impl<M: Memory> Store<M> {
@@ -37,6 +40,7 @@ impl<M: Memory> Store<M> {
             message: 1,
             read_only,
             grow_refused: false,
+            reshaped: 0,
         }
     }
 
