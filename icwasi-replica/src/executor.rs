@@ -1,10 +1,10 @@
-//! The thread that owns the execution core. Everything that touches canisters is a job for it.
+//! The thread that owns the execution core. Everything that touches canisters is a job for it:
+//! messages one after the other, and reads, which are also done while a message is paused.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,62 @@ const ROUND: Duration = Duration::from_millis(500);
 pub const WASM_STACK: usize = 5 << 20;
 
 type Job = Box<dyn FnOnce(&mut State) + Send>;
+
+/// A query, or a look at a canister.
+struct Read {
+    /// Which canister it is about.
+    canister: Option<Principal>,
+    run: Box<dyn FnOnce(&mut Core, &Shared) + Send>,
+}
+
+/// What waits for the thread.
+#[derive(Default)]
+struct Queues {
+    jobs: VecDeque<Job>,
+    reads: VecDeque<Read>,
+    /// No more jobs are taken; the thread ends when those that wait are done.
+    stopping: bool,
+    /// It has ended.
+    ended: bool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    queues: Mutex<Queues>,
+    changed: Condvar,
+}
+
+impl Waiting {
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        // Nothing that can panic is done while it is held.
+        self.queues.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Does the reads that wait, but for those about a canister that is being installed, and
+    /// those that come meanwhile.
+    fn read(&self, core: &mut Core, shared: &Shared) {
+        let count = self.queues().reads.len();
+        let mut later = Vec::new();
+        for _ in 0..count {
+            let Some(read) = self.queues().reads.pop_front() else {
+                break;
+            };
+            if read.canister.is_some_and(|id| !core.takes_queries(&id)) {
+                later.push(read);
+                continue;
+            }
+            core.set_time(shared.clock.round_time());
+            (read.run)(core, shared);
+        }
+        if !later.is_empty() {
+            let mut queues = self.queues();
+            later
+                .into_iter()
+                .rev()
+                .for_each(|r| queues.reads.push_front(r));
+        }
+    }
+}
 
 /// What all threads may use without asking the executor.
 pub struct Shared {
@@ -125,7 +181,7 @@ pub enum ExecutorError {
 /// Sends jobs to the executor; cheap to clone.
 #[derive(Clone)]
 pub struct Executor {
-    jobs: SyncSender<Message>,
+    waiting: Arc<Waiting>,
 }
 
 /// A thread that was started.
@@ -138,11 +194,6 @@ pub struct Spawned<E> {
     pub thread: JoinHandle<()>,
 }
 
-enum Message {
-    Job(Job),
-    Stop,
-}
-
 impl Executor {
     /// Starts the thread. `make` builds the state in it. `on_end` is called when the thread ends
     /// for whatever reason, a panic in a job included.
@@ -150,7 +201,8 @@ impl Executor {
         make: impl FnOnce() -> Result<State, E> + Send + 'static,
         on_end: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Spawned<E>> {
-        let (jobs, queue) = sync_channel(QUEUE);
+        let waiting = Arc::new(Waiting::default());
+        let queues = waiting.clone();
         let (ready, is_ready) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("icwasi-executor".to_string())
@@ -160,7 +212,11 @@ impl Executor {
                 match make() {
                     Ok(mut state) => {
                         let _ = ready.send(Ok(()));
-                        let in_order = work(&mut state, &queue);
+                        let (paused, shared) = (queues.clone(), state.shared.clone());
+                        state
+                            .core
+                            .set_pause(Box::new(move |core| paused.read(core, &shared)));
+                        let in_order = work(&mut state, &queues);
                         if let Some(store) = &state.store
                             && in_order
                             && let Err(error) = persist::lock(store).checkpoint()
@@ -172,10 +228,11 @@ impl Executor {
                         let _ = ready.send(Err(error));
                     }
                 }
+                end(&queues);
                 on_end();
             })?;
         Ok(Spawned {
-            executor: Self { jobs },
+            executor: Self { waiting },
             ready: is_ready,
             thread,
         })
@@ -198,30 +255,108 @@ impl Executor {
         &self,
         job: impl FnOnce(&mut State) + Send + 'static,
     ) -> Result<(), ExecutorError> {
-        self.jobs
-            .try_send(Message::Job(Box::new(job)))
-            .map_err(|error| match error {
-                TrySendError::Full(_) => ExecutorError::Busy,
-                TrySendError::Disconnected(_) => ExecutorError::Stopped,
-            })
+        let job: Job = Box::new(job);
+        self.push(|queues| &mut queues.jobs, job)
+    }
+
+    /// Looks at canisters, or asks one of them a query, and waits for the answer. Also done while
+    /// a long message is paused, on the state before it. `canister`: which one it is about.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        canister: Option<Principal>,
+        read: impl FnOnce(&mut Core, &Shared) -> T + Send + 'static,
+    ) -> Result<T, ExecutorError> {
+        let (sender, receiver) = oneshot::channel();
+        let run = Box::new(move |core: &mut Core, shared: &Shared| {
+            let _ = sender.send(read(core, shared));
+        });
+        self.push(|queues| &mut queues.reads, Read { canister, run })?;
+        receiver.await.map_err(|_| ExecutorError::Stopped)
+    }
+
+    fn push<T>(
+        &self,
+        queue: impl FnOnce(&mut Queues) -> &mut VecDeque<T>,
+        what: T,
+    ) -> Result<(), ExecutorError> {
+        let mut queues = self.waiting.queues();
+        if queues.stopping || queues.ended {
+            return Err(ExecutorError::Stopped);
+        }
+        let queue = queue(&mut queues);
+        if queue.len() >= QUEUE {
+            return Err(ExecutorError::Busy);
+        }
+        queue.push_back(what);
+        drop(queues);
+        self.waiting.changed.notify_one();
+        Ok(())
     }
 
     /// Ends the thread when the jobs that wait are done.
     pub fn stop(&self) {
-        let _ = self.jobs.send(Message::Stop);
+        self.waiting.queues().stopping = true;
+        self.waiting.changed.notify_one();
+    }
+}
+
+/// Drops what nobody will do, so that who waits for it is told.
+fn end(waiting: &Waiting) {
+    let mut queues = waiting.queues();
+    queues.ended = true;
+    let left = (
+        std::mem::take(&mut queues.jobs),
+        std::mem::take(&mut queues.reads),
+    );
+    drop(queues);
+    drop(left);
+}
+
+/// What the thread does next.
+enum Next {
+    /// Reads and a round, if there are any; and a job.
+    Job(Option<Job>),
+    Stop,
+}
+
+fn next(waiting: &Waiting, until: Instant) -> Next {
+    let mut queues = waiting.queues();
+    loop {
+        if let Some(job) = queues.jobs.pop_front() {
+            return Next::Job(Some(job));
+        }
+        if !queues.reads.is_empty() {
+            return Next::Job(None);
+        }
+        if queues.stopping {
+            return Next::Stop;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Next::Job(None);
+        }
+        queues = match waiting.changed.wait_timeout(queues, left) {
+            Ok((queues, _)) => queues,
+            Err(poisoned) => poisoned.into_inner().0,
+        };
     }
 }
 
 /// Returns whether it ended in order.
-fn work(state: &mut State, queue: &Receiver<Message>) -> bool {
+fn work(state: &mut State, waiting: &Waiting) -> bool {
     let mut next_round = Instant::now() + ROUND;
     loop {
-        let wait = next_round.saturating_duration_since(Instant::now());
-        let done = match queue.recv_timeout(wait) {
-            Ok(Message::Job(job)) => catch_unwind(AssertUnwindSafe(|| job(state))),
-            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
-            Err(RecvTimeoutError::Timeout) => Ok(()),
+        let job = match next(waiting, next_round) {
+            Next::Job(job) => job,
+            Next::Stop => return true,
         };
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let shared = state.shared.clone();
+            waiting.read(&mut state.core, &shared);
+            if let Some(job) = job {
+                job(state);
+            }
+        }));
         let done = done.and_then(|()| {
             if Instant::now() < next_round {
                 return Ok(());

@@ -67,7 +67,9 @@ impl Default for ReplicaOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address can't be used.
-    #[error("cannot listen on {address}: {source}; choose another port, or 0 for a free one")]
+    #[error(
+        "cannot listen on {address}: {source}; choose another address or port; port 0 is a free one"
+    )]
     Bind {
         /// What was asked for.
         address: SocketAddr,
@@ -319,6 +321,8 @@ fn make_state(
     let fakes = Arc::new(Mutex::new(Fakes::default()));
     core.set_management(Box::new(Hook::new(management.clone(), fakes.clone())));
     core.set_subnet(shared.keys.subnet_id(), shared.keys.root_der().to_vec());
+    let clock = shared.clone();
+    core.set_clock(Box::new(move || clock.clock.round_time()));
     let certificates = DataCertificates::new(shared.clone());
     core.set_data_certificate(Arc::new(move |id, data| Some(certificates.get(id, data))));
     core.set_print(Arc::new(|id, _time, text| {

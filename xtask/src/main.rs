@@ -160,17 +160,21 @@ fn canister(example: Example, mode: ModeName, output: &std::path::Path) -> Resul
         std::fs::create_dir_all(parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
     }
-    run(cargo()
-        .args([
-            "run",
-            "--quiet",
-            "--locked",
-            "--package",
-            "icwasi-cli",
-            "--bin",
-            "icwasi",
-            "--",
-        ])
+    // Where it is built already, it is not built once more.
+    let mut icwasi = match std::env::var_os("ICWASI_BIN") {
+        Some(program) => {
+            let mut program = std::process::Command::new(std::path::absolute(program)?);
+            program.current_dir(xtask::process::root());
+            program
+        }
+        None => {
+            let mut cargo = cargo();
+            cargo.args(["run", "--quiet", "--locked", "--package", "icwasi-cli"]);
+            cargo.args(["--bin", "icwasi", "--"]);
+            cargo
+        }
+    };
+    run(icwasi
         .arg("link")
         .arg(&module)
         .arg("--candid")

@@ -82,6 +82,10 @@ pub struct StartArgs {
     /// Limit how fast code is installed and chunks and snapshots are written, as the IC does.
     #[arg(long)]
     rate_limits: bool,
+    /// Keys, randomness and the time that canisters see depend on nothing but the calls, so that
+    /// the same calls give the same results. Anybody can know the keys.
+    #[arg(long)]
+    deterministic: bool,
     /// The background process itself.
     #[arg(long, hide = true, conflicts_with = "background")]
     detached: bool,
@@ -173,6 +177,9 @@ async fn background(
     command.arg("--bind").arg(args.bind.to_string());
     if args.rate_limits {
         command.arg("--rate-limits");
+    }
+    if args.deterministic {
+        command.arg("--deterministic");
     }
     command.arg("--state-dir").arg(&state_dir);
     let record = local_replica::launch(Launch { command, state_dir }).await?;
@@ -279,11 +286,12 @@ async fn serve(
         bind: SocketAddr::new(args.bind, args.port),
         // A directory of its own: beside it are our lock, record and log.
         state_dir: Some(local_replica::state_path(&state_dir)),
+        deterministic: args.deterministic,
         ..ReplicaOptions::default()
     };
     let replica = Replica::start(options).await.map_err(|error| {
         let damaged = match &error {
-            StartError::State(StateError::InUse { .. }) => false,
+            StartError::State(StateError::InUse { .. } | StateError::Foreign(_)) => false,
             StartError::State(_) | StartError::Core(_) => true,
             _ => false,
         };

@@ -12,8 +12,8 @@ pub fn state_path(state_dir: &Path) -> PathBuf {
 }
 
 /// Removes all canisters, their files, and the keys of the network that was kept in `state_dir`;
-/// the next start makes a new one. `false` if there was nothing. The state may be damaged: it is
-/// not looked at.
+/// the next start makes a new one. `false` if there was nothing. The state may be damaged: all that
+/// is looked at is whether it is one.
 ///
 /// Fails if a replica runs there, and if the directory does not look like one of a replica.
 pub fn reset(state_dir: &Path) -> Result<bool, LocalReplicaError> {
@@ -29,7 +29,8 @@ pub fn reset(state_dir: &Path) -> Result<bool, LocalReplicaError> {
         Err(e) => return Err(fail(&state, e)),
     }
     // Before the first lock file is made: a directory with this name may be anybody's.
-    if !state_dir.join("run.lock").is_file() {
+    let ours = icwasi_replica::persist::is_state(&state);
+    if !ours || !state_dir.join("run.lock").is_file() {
         return Err(LocalReplicaError::NotState { path: state });
     }
     let guard = acquire(state_dir)?;
@@ -71,6 +72,11 @@ mod tests {
         assert!(matches!(reset(dir), Err(LocalReplicaError::Running { .. })));
         assert!(state.join("canisters").is_dir(), "nothing was removed");
         drop(guard);
+        std::fs::write(state.join("letter"), "mine").expect("write");
+        assert!(
+            matches!(reset(dir), Err(LocalReplicaError::NotState { .. })),
+            "a start that failed leaves its lock behind, in anybody's directory"
+        );
         std::fs::write(state.join("VERSION"), "damaged").expect("write");
         assert!(reset(dir).expect("removed"));
         assert!(!state.exists() && kept.is_file());

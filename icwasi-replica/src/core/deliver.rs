@@ -110,13 +110,26 @@ impl Core {
         message: Box<Message>,
         entry: Entry<'_>,
     ) -> Ran {
-        match self.canisters.get_mut(id) {
-            Some(canister) => execute::run(&self.engine, canister, message, entry),
-            None => Ran {
+        let Some(canister) = self.canisters.get_mut(id) else {
+            return Ran {
                 message,
                 result: Err(UserError::not_found(id)),
                 stats: ExecutionStats::default(),
-            },
+            };
+        };
+        let ready = match execute::prepare(&self.engine, canister, message) {
+            Ok(ready) => ready,
+            Err(ran) => return ran,
+        };
+        let lent = self.lend(&ready.message);
+        let mut ended = execute::run(ready, &entry, lent);
+        if let Some(lent) = ended.lent.take() {
+            self.take_back(lent);
+        }
+        match self.canisters.get_mut(id) {
+            Some(canister) => execute::settle(canister, ended),
+            // Queries, which are all that ran meanwhile, remove no canisters.
+            None => unreachable!("the canister was there when the message began"),
         }
     }
 

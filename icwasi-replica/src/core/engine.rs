@@ -16,7 +16,7 @@ use super::validate::{self, ModuleInfo};
 use ic_error_types::ErrorCode;
 
 /// Changes whenever instrumentation changes, so that compiled code of older versions is not used.
-const CACHE_VERSION: &str = "2";
+const CACHE_VERSION: &str = "3";
 
 /// A module that may be run, shared by all canisters that have it.
 pub struct CompiledModule {

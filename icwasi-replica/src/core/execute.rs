@@ -9,9 +9,12 @@ use wasmtime::{Global, Instance, Ref, Store, Table, Trap, Val};
 use super::canister::{Canister, Code, GlobalValue};
 use super::engine::WasmEngine;
 use super::heap::{Heap, with_heap};
-use super::instrument::{COUNTER, EXHAUSTED, GLOBAL, MEMORY, TABLE};
+use super::instrument::{COUNTER, EXHAUSTED, GLOBAL, MEMORY, PAUSE, TABLE};
 use super::limits::WASM_PAGE;
-use super::system_api::{Host, HostTrap, Message, WasmClosure, global_export};
+use super::pause::Lent;
+use super::system_api::{
+    Host, HostTrap, Message, Slices, WasmClosure, global_export, pause_function,
+};
 use super::types::{ExecutionStats, UserError};
 
 /// An instance on a canister's heap.
@@ -84,6 +87,11 @@ impl Live {
             handles
                 .push(global_export(instance.get_export(&mut store, &name)).ok_or_else(missing)?);
         }
+        let pause = pause_function(&mut store);
+        instance
+            .get_table(&mut store, PAUSE)
+            .ok_or_else(missing)?
+            .set(&mut store, 0, Ref::Func(Some(pause)))?;
         let memory = instance.get_memory(&mut store, MEMORY);
         let table = instance.get_table(&mut store, TABLE);
         store.data_mut().counter = Some(counter);
@@ -174,18 +182,30 @@ fn bad_signature() -> HostTrap {
     HostTrap::Contract("function invoked with a wrong signature".into())
 }
 
-/// Runs `message` from `entry`. Neither commits nor rolls back.
-pub fn run(
+/// A message that is about to run: what it needs of its canister.
+pub struct Ready {
+    live: Live,
+    /// The message.
+    pub message: Box<Message>,
+    wasm64: bool,
+}
+
+/// Takes out of `canister` what `message` runs on. Its stable memory can be read meanwhile, as it
+/// is without the message.
+pub fn prepare(
     engine: &WasmEngine,
     canister: &mut Canister,
     mut message: Box<Message>,
-    entry: Entry<'_>,
-) -> Ran {
-    let mut stats = ExecutionStats {
-        messages: 1,
-        ..ExecutionStats::default()
+) -> Result<Ready, Ran> {
+    let failed = |message, error| Ran {
+        message,
+        result: Err(error),
+        stats: ExecutionStats {
+            messages: 1,
+            ..ExecutionStats::default()
+        },
     };
-    let Some(code) = canister.code.clone() else {
+    let Some(code) = canister.code.as_ref() else {
         let error = UserError::new(
             ErrorCode::CanisterWasmModuleNotFound,
             format!(
@@ -194,55 +214,103 @@ pub fn run(
                 canister.id
             ),
         );
-        return Ran {
-            message,
-            result: Err(error),
-            stats,
-        };
+        return Err(failed(message, error));
     };
-    if canister.live.is_none() {
-        match Live::new(engine, &code, canister.heap.as_ref(), &canister.globals) {
-            Ok(live) => canister.live = Some(live),
+    let live = match canister.live.take() {
+        Some(live) => live,
+        None => match Live::new(engine, code, canister.heap.as_ref(), &canister.globals) {
+            Ok(live) => live,
             Err(e) => {
-                let result = Err(engine_error(&canister.id, format!("{e:#}")));
-                return Ran {
-                    message,
-                    result,
-                    stats,
-                };
+                let error = engine_error(&canister.id, format!("{e:#}"));
+                return Err(failed(message, error));
             }
-        }
-    }
-    let live = canister.live.as_mut().expect("just made");
-    let limit = message.limit;
-    message.stable = std::mem::take(&mut canister.stable);
+        },
+    };
+    let committed = canister.stable.committed();
+    message.stable = std::mem::replace(&mut canister.stable, committed);
     message.stable.begin_execution();
-    live.store.data_mut().message = Some(message);
+    Ok(Ready {
+        live,
+        message,
+        wasm64: code.compiled.info.wasm64,
+    })
+}
+
+/// A message that has run, and what belongs to others.
+pub struct Ended {
+    live: Live,
+    message: Box<Message>,
+    outcome: wasmtime::Result<()>,
+    instructions: u64,
+    exhausted: bool,
+    limit: u64,
+    /// What the message was lent.
+    pub lent: Option<Box<Lent>>,
+}
+
+/// Runs a message from `entry`. `lent`: what queries run on meanwhile.
+pub fn run(ready: Ready, entry: &Entry<'_>, lent: Option<Box<Lent>>) -> Ended {
+    let Ready {
+        mut live,
+        message,
+        wasm64,
+    } = ready;
+    let limit = message.limit;
+    let (mut slices, first) = Slices::new(limit, message.limits.slice_instructions);
+    slices.lent = lent;
+    let host = live.store.data_mut();
+    host.message = Some(message);
+    host.slices = slices;
     let set = live
         .counter
-        .set(&mut live.store, Val::I64(limit as i64))
+        .set(&mut live.store, Val::I64(first))
         .and_then(|()| live.exhausted.set(&mut live.store, Val::I32(0)));
-    let outcome = set.and_then(|()| live.call(&entry, code.compiled.info.wasm64));
-    let left = match live.counter.get(&mut live.store) {
-        Val::I64(left) => left.max(0) as u64,
+    let outcome = set.and_then(|()| live.call(entry, wasm64));
+    let counter = match live.counter.get(&mut live.store) {
+        Val::I64(left) => left,
         _ => 0,
     };
     let exhausted = matches!(live.exhausted.get(&mut live.store), Val::I32(1));
-    let mut message = live
-        .store
-        .data_mut()
-        .message
-        .take()
-        .expect("put there above");
+    let host = live.store.data_mut();
+    let left = host.slices.left(counter).max(0) as u64;
+    let message = host.message.take().expect("put there above");
+    let lent = host.slices.lent.take();
+    Ended {
+        live,
+        message,
+        outcome,
+        instructions: limit.saturating_sub(left),
+        exhausted,
+        limit,
+        lent,
+    }
+}
+
+/// Gives `canister` back what [`prepare`] took. Neither commits nor rolls back.
+pub fn settle(canister: &mut Canister, ended: Ended) -> Ran {
+    let Ended {
+        live,
+        mut message,
+        outcome,
+        instructions,
+        exhausted,
+        limit,
+        ..
+    } = ended;
+    canister.live = Some(live);
     canister.stable = std::mem::take(&mut message.stable);
     let result = outcome.map_err(|e| explain(&canister.id, &e, exhausted, limit));
-    stats.instructions = limit.saturating_sub(left);
-    stats.heap_pages = canister.heap_bytes() / WASM_PAGE;
-    stats.stable_pages = canister.stable.pages();
-    stats.stable_dirty_os_pages = canister.stable.dirty();
-    stats.stable_accessed_os_pages = canister.stable.accessed();
-    stats.heap_dirty_bytes = canister.heap.as_ref().map_or(0, Heap::touched_bytes);
-    stats.system_api_calls = message.api_calls;
+    let stats = ExecutionStats {
+        messages: 1,
+        instructions,
+        heap_pages: canister.heap_bytes() / WASM_PAGE,
+        stable_pages: canister.stable.pages(),
+        stable_dirty_os_pages: canister.stable.dirty(),
+        stable_accessed_os_pages: canister.stable.accessed(),
+        heap_dirty_bytes: canister.heap.as_ref().map_or(0, Heap::touched_bytes),
+        system_api_calls: message.api_calls,
+        ..ExecutionStats::default()
+    };
     if let Err(e) = &result {
         let text = format!("[TRAP]: {}", trap_text(e));
         message.log.push(text.into_bytes());

@@ -127,6 +127,9 @@ pub type ReadAt<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> io::Result<()>;
 /// Gives the certificate for a canister's certified data, when a query asks for it.
 pub type DataCertificate = Arc<dyn Fn(&Principal, &[u8]) -> Option<Vec<u8>> + Send + Sync>;
 
+/// Tells the time, nanoseconds since 1970.
+pub type ClockHook = Box<dyn FnMut() -> u64 + Send>;
+
 /// Is told what canisters print: canister, time, text.
 pub type PrintHook = Arc<dyn Fn(&Principal, u64, &[u8]) + Send + Sync>;
 

@@ -13,7 +13,7 @@ use super::execute::{self, Entry, Live};
 use super::heap::Heap;
 use super::stable::StableMemory;
 use super::system_api::context;
-use super::types::{ExecutionStats, InstallMode, UpgradeOptions, UserError};
+use super::types::{ExecutionStats, InstallMode, MainMemory, UpgradeOptions, UserError};
 use super::{Core, costs, validate};
 
 /// What a canister had before, to be put back.
@@ -62,7 +62,10 @@ impl Core {
             _ => {}
         }
         let plain = validate::decode(module, &self.limits)?;
-        let (compiled, cached) = self.engine.compile(&plain, &self.limits)?;
+        let (compiled, cached) = self.compile(&plain)?;
+        if let InstallMode::Upgrade(options) = mode {
+            self.check_main_memory(id, options, &compiled)?;
+        }
         let mut charge = compiled.charged_operators * costs::COMPILE_PER_OPERATOR;
         if cached {
             charge /= costs::COMPILE_CACHED_DIVISOR;
@@ -120,6 +123,30 @@ impl Core {
         }
     }
 
+    /// Refuses an upgrade that would lose, or misunderstand, a heap that is meant to be kept.
+    fn check_main_memory(
+        &self,
+        id: &Principal,
+        options: UpgradeOptions,
+        new: &CompiledModule,
+    ) -> Result<(), UserError> {
+        const SECTION: &str = "enhanced-orthogonal-persistence";
+        let old = self.canisters.get(id).and_then(Canister::metadata);
+        let old_keeps = old.is_some_and(|metadata| metadata.contains_key(SECTION));
+        let why = match options.main_memory {
+            None if old_keeps => {
+                "Missing upgrade option: Enhanced orthogonal persistence requires the \
+                 `wasm_memory_persistence` upgrade option."
+            }
+            Some(MainMemory::Keep) if !new.info.metadata.contains_key(SECTION) => {
+                "Invalid upgrade option: The `wasm_memory_persistence: opt Keep` upgrade option \
+                 requires that the new canister module supports enhanced orthogonal persistence."
+            }
+            _ => return Ok(()),
+        };
+        Err(UserError::new(ErrorCode::CanisterContractViolation, why))
+    }
+
     /// Runs the hooks and puts the new code in place, uncommitted. `before` is set as soon as
     /// there is something to restore.
     #[allow(clippy::too_many_arguments, reason = "one call, from above")]
@@ -165,9 +192,7 @@ impl Core {
             }
         }
         let compiled = code.compiled.clone();
-        let keep = upgrade
-            .unwrap_or(UpgradeOptions::default())
-            .keep_main_memory;
+        let keep = upgrade.is_some_and(|o| o.main_memory == Some(MainMemory::Keep));
         *before = Some(self.swap(id, code, upgrade.is_some(), keep)?);
         if has(&compiled, "canister_start") {
             let entry = Entry::Export("canister_start");

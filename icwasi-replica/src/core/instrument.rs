@@ -1,6 +1,8 @@
 //! Rewrites a validated module so that it meters itself exactly as on the IC.
 //!
 //! A mutable `i64` global counts down; what function bodies do to it is in [`super::metering`].
+//! When it is used up, the host may give more ([`PAUSE`]): messages run in slices, between which
+//! queries can be answered.
 //! Every index of the original module stays valid: functions, types, globals and locals are only
 //! appended, so operators are copied as raw bytes.
 //!
@@ -28,6 +30,8 @@ pub const COUNTER: &str = "icwasi counter";
 pub const EXHAUSTED: &str = "icwasi exhausted";
 /// Export of the memory.
 pub const MEMORY: &str = "icwasi memory";
+/// Export of the table with the function that gives more instructions.
+pub const PAUSE: &str = "icwasi pause";
 /// Export of table 0.
 pub const TABLE: &str = "icwasi table";
 /// Prefix of the exports of mutable globals; the index follows.
@@ -139,10 +143,12 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
     }
     module.section(&functions);
     let next = imported_functions + s.function_types.len() as u32;
-    let added = Added {
+    let mut added = Added {
         counter: s.globals,
         exhausted: s.globals + 1,
         out_of_instructions: next,
+        nothing: s.types,
+        pause_table: 0,
         charge32: next + 1,
         charge64: next + 2,
     };
@@ -155,13 +161,13 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
     let table = tables
         .first()
         .is_some_and(|t| t.element_type == wasm_encoder::RefType::FUNCREF);
-    if !tables.is_empty() {
-        let mut section = wasm_encoder::TableSection::new();
-        for ty in &tables {
-            section.table(*ty);
-        }
-        module.section(&section);
+    added.pause_table = tables.len() as u32;
+    tables.push(pause_table());
+    let mut section = wasm_encoder::TableSection::new();
+    for ty in &tables {
+        section.table(*ty);
     }
+    module.section(&section);
     if !memories.is_empty() {
         let mut section = wasm_encoder::MemorySection::new();
         for ty in &memories {
@@ -223,6 +229,16 @@ pub fn instrument(wasm: &[u8]) -> Result<Instrumented, InstrumentError> {
     })
 }
 
+fn pause_table() -> wasm_encoder::TableType {
+    wasm_encoder::TableType {
+        element_type: wasm_encoder::RefType::FUNCREF,
+        table64: false,
+        minimum: 1,
+        maximum: Some(1),
+        shared: false,
+    }
+}
+
 fn counter_globals() -> Vec<u8> {
     let mut section = GlobalSection::new();
     let mutable = |val_type| GlobalType {
@@ -272,6 +288,7 @@ fn exports(
     for index in &s.mutable_globals {
         out.export(&format!("{GLOBAL}{index}"), ExportKind::Global, *index);
     }
+    out.export(PAUSE, ExportKind::Table, added.pause_table);
     out.export(COUNTER, ExportKind::Global, added.counter);
     out.export(EXHAUSTED, ExportKind::Global, added.exhausted);
     Ok(out)

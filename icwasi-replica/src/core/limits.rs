@@ -45,7 +45,8 @@ pub struct Limits {
     pub queue_capacity: usize,
     /// Heap of a canister with 32-bit memory.
     pub wasm32_memory_bytes: u64,
-    /// Heap of a canister with 64-bit memory (limits doc).
+    /// Heap of a canister with 64-bit memory (limits doc). The reference has larger ones in 2026,
+    /// of which a message may access this much; here a message may access all of it.
     pub wasm64_memory_bytes: u64,
     /// Stable memory, in pages of 64 KiB: 500 GiB (limits doc).
     pub stable_pages: u64,
@@ -98,6 +99,9 @@ pub struct Limits {
     /// Stack of the guest's calls before it traps. The reference gives 5 MiB; the thread that
     /// runs [`super::Core`] needs half a MiB more than this, so who sets more must give it more.
     pub wasm_stack_bytes: usize,
+    /// Instructions after which a message pauses for queries that wait. Nobody can tell from
+    /// inside. The reference pauses after two billion.
+    pub slice_instructions: u64,
     /// What managing canisters is charged as, and how fast it may be done.
     pub management: ManagementLimits,
     /// Fees.
@@ -243,6 +247,7 @@ impl Default for Limits {
             snapshots: 10,
             best_effort_timeout_max: 300,
             wasm_stack_bytes: MIB as usize,
+            slice_instructions: 20_000_000,
             management: ManagementLimits {
                 upload_chunk_instructions: 200_000_000,
                 snapshot_instructions: 2_000_000_000,

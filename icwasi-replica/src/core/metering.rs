@@ -25,8 +25,13 @@ pub struct Added {
     pub counter: u32,
     /// The global that is 1 after the counter was found below zero.
     pub exhausted: u32,
-    /// Function `()`.
+    /// Function `()`: called when the counter is below zero; returns if there are more
+    /// instructions.
     pub out_of_instructions: u32,
+    /// Type `()`.
+    pub nothing: u32,
+    /// Table whose element 0 is the host's function that gives more instructions.
+    pub pause_table: u32,
     /// Function `i32 -> i32`.
     pub charge32: u32,
     /// Function `i64 -> i64`.
@@ -239,7 +244,9 @@ fn write(sink: &mut Vec<u8>, charge: Charge, local: Option<u32>, added: &Added) 
                 put(sink, &[LocalGet(local), I64Const(0), I64LtS]);
                 put(sink, &[If(BlockType::Empty)]);
                 flush(sink);
-                put(sink, &[Call(added.out_of_instructions), End]);
+                put(sink, &[Call(added.out_of_instructions)]);
+                reload(sink);
+                put(sink, &[End]);
             }
         }
     }
@@ -362,16 +369,27 @@ pub fn charge_function(wide: bool, added: &Added) -> Vec<u8> {
     sink
 }
 
-/// Notes that the counter went below zero, and stops.
+/// Asks the host for more instructions; without any, notes that and stops.
 pub fn out_of_instructions_function(added: &Added) -> Vec<u8> {
+    use Instruction::*;
     let mut sink = vec![0];
     put(
         &mut sink,
         &[
-            Instruction::I32Const(1),
-            Instruction::GlobalSet(added.exhausted),
-            Instruction::Unreachable,
-            Instruction::End,
+            I32Const(0),
+            CallIndirect {
+                type_index: added.nothing,
+                table_index: added.pause_table,
+            },
+            GlobalGet(added.counter),
+            I64Const(0),
+            I64LtS,
+            If(BlockType::Empty),
+            I32Const(1),
+            GlobalSet(added.exhausted),
+            Unreachable,
+            End,
+            End,
         ],
     );
     sink

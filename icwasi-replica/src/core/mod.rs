@@ -16,6 +16,7 @@ mod install;
 mod instrument;
 pub mod limits;
 mod metering;
+mod pause;
 mod persistence;
 mod query;
 mod scheduler;
@@ -33,6 +34,7 @@ use candid::Principal;
 
 use engine::WasmEngine;
 use execute::Entry;
+use pause::Paused;
 use scheduler::Scheduler;
 use system_api::{Subnet, context};
 
@@ -41,13 +43,14 @@ pub use canister::{
     Settings, Visibility,
 };
 pub use hooks::{
-    CanisterRecord, Commit, CoreConfig, DataCertificate, Journal, ManagementHandler,
+    CanisterRecord, ClockHook, Commit, CoreConfig, DataCertificate, Journal, ManagementHandler,
     ManagementReply, PrintHook, ReadAt, SavedMemory,
 };
 pub use limits::{Fees, Limits, ManagementLimits};
+pub use pause::PauseHook;
 pub use types::{
-    CallOutcome, CoreError, ErrorCode, ExecutionStats, InstallMode, RejectCode, UpgradeOptions,
-    UserError,
+    CallOutcome, CoreError, ErrorCode, ExecutionStats, InstallMode, MainMemory, RejectCode,
+    UpgradeOptions, UserError,
 };
 pub use validate::MethodKind;
 
@@ -57,7 +60,7 @@ pub use validate::MethodKind;
 pub struct Core {
     limits: Arc<Limits>,
     scratch_dir: PathBuf,
-    engine: WasmEngine,
+    engine: Arc<WasmEngine>,
     canisters: BTreeMap<Principal, Canister>,
     next_canister: u64,
     time: u64,
@@ -69,6 +72,12 @@ pub struct Core {
     print: Option<PrintHook>,
     /// Until when storage was charged.
     storage_paid_until: u64,
+    /// Answers queries while messages run.
+    pause: Option<PauseHook>,
+    /// Tells the time between the messages of one call.
+    clock: Option<ClockHook>,
+    /// The message in whose pause this core is used.
+    paused: Option<Paused>,
 }
 
 impl Core {
@@ -78,7 +87,7 @@ impl Core {
         Ok(Core {
             limits: Arc::new(config.limits),
             scratch_dir: config.scratch_dir.unwrap_or_else(std::env::temp_dir),
-            engine,
+            engine: Arc::new(engine),
             canisters: BTreeMap::new(),
             next_canister: config.first_canister,
             time: 0,
@@ -92,6 +101,9 @@ impl Core {
             certificate: None,
             print: None,
             storage_paid_until: 0,
+            pause: None,
+            clock: None,
+            paused: None,
         })
     }
 
@@ -106,6 +118,12 @@ impl Core {
             self.storage_paid_until = nanos;
         }
         self.time = self.time.max(nanos);
+    }
+
+    /// Sets what tells the time between the messages of one call, so that calls which wait for a
+    /// bounded time can end. Without it time stands still until the call is answered.
+    pub fn set_clock(&mut self, clock: ClockHook) {
+        self.clock = Some(clock);
     }
 
     /// The time that messages see.

@@ -96,6 +96,10 @@ impl Core {
         if let Err(e) = self.check_not_frozen(&id) {
             return Ok(Err(e));
         }
+        // Before anything is rolled back that is not the query's.
+        if let Err(e) = self.step_aside(&id) {
+            return Ok(Err(e));
+        }
         let (bits, kind) = if composite {
             (context::COMPOSITE_QUERY, "composite_query")
         } else {

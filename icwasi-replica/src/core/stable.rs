@@ -7,6 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::mm::{MapFlags, ProtFlags};
 
@@ -144,7 +145,7 @@ pub enum StableError {
 /// Stable memory of one canister.
 #[derive(Default)]
 pub struct StableMemory {
-    base: Option<Base>,
+    base: Option<Arc<Base>>,
     committed_pages: u64,
     pages: u64,
     /// 4 KiB pages that this message touched.
@@ -165,11 +166,22 @@ impl StableMemory {
         let mut base = Base::new(file)?;
         base.set_len(pages * WASM_PAGE)?;
         Ok(StableMemory {
-            base: Some(base),
+            base: Some(Arc::new(base)),
             committed_pages: pages,
             pages,
             ..StableMemory::default()
         })
+    }
+
+    /// The memory without the changes of this message. Both can be used until it is committed;
+    /// then the view must be gone.
+    pub fn committed(&self) -> Self {
+        StableMemory {
+            base: self.base.clone(),
+            committed_pages: self.committed_pages,
+            pages: self.committed_pages,
+            ..StableMemory::default()
+        }
     }
 
     /// Whether it has a file yet.
@@ -179,7 +191,7 @@ impl StableMemory {
 
     /// Gives it the file to commit to.
     pub fn set_file(&mut self, file: File) -> io::Result<()> {
-        self.base = Some(Base::new(file)?);
+        self.base = Some(Arc::new(Base::new(file)?));
         Ok(())
     }
 
@@ -250,7 +262,7 @@ impl StableMemory {
 
     /// Bytes of a committed page; empty where the file has a hole at its end.
     fn base_page(&self, page: u64) -> &[u8] {
-        let bytes = self.base.as_ref().map_or(&[][..], Base::bytes);
+        let bytes = self.base.as_ref().map_or(&[][..], |base| base.bytes());
         let end = (self.committed_pages * WASM_PAGE).min(bytes.len() as u64);
         let at = page.saturating_mul(OS_PAGE).min(end) as usize;
         &bytes[at..(at + PAGE).min(end as usize)]
@@ -407,11 +419,12 @@ impl StableMemory {
                 base.file.write_all_at(bytes, offset)?;
             }
             let len = self.pages * WASM_PAGE;
-            if let Some(base) = &mut self.base {
-                // Writing may have made the file longer.
-                base.len = base.len.max(base.file.metadata()?.len());
-                base.set_len(len)?;
-            }
+            // Views are gone when a message has ended.
+            let base = self.base.as_mut().and_then(Arc::get_mut);
+            let base = base.ok_or(io::ErrorKind::ResourceBusy)?;
+            // Writing may have made the file longer.
+            base.len = base.len.max(base.file.metadata()?.len());
+            base.set_len(len)?;
         }
         self.committed_pages = self.pages;
         self.forget();

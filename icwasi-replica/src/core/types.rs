@@ -19,8 +19,17 @@ pub enum InstallMode {
 pub struct UpgradeOptions {
     /// Do not run `canister_pre_upgrade`.
     pub skip_pre_upgrade: bool,
-    /// Keep the heap as well (Motoko's enhanced orthogonal persistence).
-    pub keep_main_memory: bool,
+    /// What becomes of the heap. Must be said where the old module expects to keep it.
+    pub main_memory: Option<MainMemory>,
+}
+
+/// The heap in an upgrade (`wasm_memory_persistence`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MainMemory {
+    /// It stays (Motoko's enhanced orthogonal persistence).
+    Keep,
+    /// It is replaced by the new module's.
+    Replace,
 }
 
 /// What one message (with the calls that it made, for an update) consumed.

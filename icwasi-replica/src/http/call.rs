@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use candid::Principal;
-use ic_transport_types::{EnvelopeContent, RejectResponse, RequestId, TransportCallResponse};
+use ic_transport_types::{EnvelopeContent, RequestId, TransportCallResponse};
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -58,7 +58,7 @@ pub async fn call_sync(
     let deadline = deadline(app.shared.sync_wait);
     let mut submitted = receive(&app, &path, body).await?;
     if let Some(refusal) = submitted.refusal(deadline).await {
-        return Ok(non_replicated(reject_response(&refusal)));
+        return Ok(refused(&refusal));
     }
     if !submitted.finished(deadline).await {
         return Ok(StatusCode::ACCEPTED.into_response());
@@ -76,7 +76,9 @@ pub async fn call_sync(
     ))
 }
 
-fn non_replicated(reject: RejectResponse) -> Response {
+/// The answer to a call that was not accepted.
+pub(super) fn refused(refusal: &UserError) -> Response {
+    let reject = reject_response(refusal);
     cbor::response(
         StatusCode::OK,
         &TransportCallResponse::NonReplicatedRejection(reject),

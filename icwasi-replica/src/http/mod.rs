@@ -8,6 +8,7 @@ mod gateway;
 mod query;
 mod read_state;
 mod status;
+mod subnet;
 
 use std::sync::Arc;
 
@@ -64,6 +65,8 @@ pub fn router(state: AppState) -> Router {
             "/api/v3/subnet/{id}/read_state",
             post(read_state::subnet_v3),
         )
+        .route("/api/v4/subnet/{id}/call", post(subnet::call))
+        .route("/api/v3/subnet/{id}/query", post(subnet::query))
         .fallback(gateway::serve)
         .layer(middleware::from_fn(cross_origin))
         .with_state(state)

@@ -6,12 +6,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use candid::Principal;
 use ic_transport_types::{
-    EnvelopeContent, QueryResponse, RejectCode, RejectResponse, ReplyResponse,
+    EnvelopeContent, QueryResponse, RejectCode, RejectResponse, ReplyResponse, RequestId,
 };
 
 use super::{AppState, HttpError, cbor, parse_id, read_body};
-use crate::core::UserError;
-use crate::executor::{ExecutorError, State};
+use crate::core::{Core, UserError};
+use crate::executor::{ExecutorError, Shared, State};
 use crate::fakes;
 use crate::ingress::envelope::{self, EnvelopeError};
 use crate::management;
@@ -44,6 +44,15 @@ pub async fn query(
         arg,
     };
     let result = execute(&app, query).await?;
+    Ok(signed(&app, request.id, result))
+}
+
+/// The outcome of a query, signed by the node.
+pub(super) fn signed(
+    app: &AppState,
+    id: RequestId,
+    result: Result<Vec<u8>, UserError>,
+) -> Response {
     let mut response = match result {
         Ok(arg) => QueryResponse::Replied {
             reply: ReplyResponse { arg },
@@ -56,8 +65,8 @@ pub async fn query(
     };
     app.shared
         .keys
-        .sign_query(&mut response, request.id, app.shared.clock.now());
-    Ok(cbor::response(StatusCode::OK, &response))
+        .sign_query(&mut response, id, app.shared.clock.now());
+    cbor::response(StatusCode::OK, &response)
 }
 
 /// A query whose sender is known.
@@ -68,37 +77,59 @@ pub(super) struct Query {
     pub arg: Vec<u8>,
 }
 
-/// Runs a query on the executor.
+/// Runs a query. One to a canister does not wait for messages that run.
 pub(super) async fn execute(
     app: &AppState,
     query: Query,
 ) -> Result<Result<Vec<u8>, UserError>, ExecutorError> {
-    let run = move |state: &mut State| {
-        let Query {
-            sender,
-            canister,
-            method,
-            arg,
-        } = query;
-        state.core.set_time(state.shared.clock.round_time());
-        if canister == Principal::management_canister() {
-            return management::query(state, sender, &method, &arg);
-        }
-        if fakes::serves(&state.core, &canister) {
-            return fakes::from_outside(
-                state,
-                &canister,
-                fakes::Kind::Query,
+    let Query {
+        sender,
+        canister,
+        method,
+        arg,
+    } = query;
+    if canister == Principal::management_canister() {
+        let run = move |state: &mut State| {
+            state.core.set_time(state.shared.clock.round_time());
+            management::query(state, sender, &method, &arg)
+        };
+        return app.executor.run(run).await;
+    }
+    if fakes::stands_in(&canister) {
+        let run = move |state: &mut State| {
+            state.core.set_time(state.shared.clock.round_time());
+            if fakes::serves(&state.core, &canister) {
+                let kind = fakes::Kind::Query;
+                return fakes::from_outside(state, &canister, kind, sender, &method, &arg);
+            }
+            ask(
+                &mut state.core,
+                &state.shared,
+                canister,
                 sender,
                 &method,
-                &arg,
-            );
-        }
-        let result = state.core.query(&canister, sender, &method, arg);
-        state.shared.note_stats(canister, &method, &result);
-        result.map(|outcome| outcome.reply)
-    };
-    app.executor.run(run).await
+                arg,
+            )
+        };
+        return app.executor.run(run).await;
+    }
+    let read =
+        move |core: &mut Core, shared: &Shared| ask(core, shared, canister, sender, &method, arg);
+    app.executor.read(Some(canister), read).await
+}
+
+/// Asks a canister.
+fn ask(
+    core: &mut Core,
+    shared: &Shared,
+    canister: Principal,
+    sender: Principal,
+    method: &str,
+    arg: Vec<u8>,
+) -> Result<Vec<u8>, UserError> {
+    let result = core.query(&canister, sender, method, arg);
+    shared.note_stats(canister, method, &result);
+    result.map(|outcome| outcome.reply)
 }
 
 /// An error as clients see it.

@@ -10,7 +10,8 @@ use candid::Principal;
 use ic_transport_types::{EnvelopeContent, ReadStateResponse};
 
 use super::{AppState, HttpError, cbor, parse_id, read_body};
-use crate::executor;
+use crate::core::Core;
+use crate::executor::Shared;
 use crate::ingress::auth::Scope;
 use crate::ingress::envelope::{self, EnvelopeError};
 use crate::state_tree::{self, CanisterView, SubnetFigures, Tree};
@@ -55,12 +56,7 @@ async fn subnet(
     calls: bool,
 ) -> Result<Response, HttpError> {
     let id = parse_id(&path)?;
-    if id != app.shared.keys.subnet_id() {
-        return Err(HttpError::bad_request(format!(
-            "this replica is the subnet {}, not {id}",
-            app.shared.keys.subnet_id()
-        )));
-    }
+    super::subnet::check_id(&app, id)?;
     read_state(app, Endpoint::Subnet { calls }, body).await
 }
 
@@ -103,7 +99,10 @@ async fn read_state(app: AppState, endpoint: Endpoint, body: Body) -> Result<Res
 
     let mut tree = state_tree::with_time(app.shared.clock.now());
     if wanted.subnet {
-        let figures = app.executor.run(|state| figures(state)).await?;
+        let figures = app
+            .executor
+            .read(None, |core, shared| figures(core, shared))
+            .await?;
         state_tree::add_subnet(&mut tree, &app.shared.keys, figures);
     }
     if wanted.boundary_nodes {
@@ -115,7 +114,9 @@ async fn read_state(app: AppState, endpoint: Endpoint, body: Body) -> Result<Res
     if let Some(id) = wanted.canister {
         let view = app
             .executor
-            .run(move |state| canister_view(state, id, sender, &wanted.metadata))
+            .read(Some(id), move |core, _| {
+                canister_view(core, id, sender, &wanted.metadata)
+            })
             .await??;
         state_tree::add_canister(&mut tree, id, view.as_ref());
     }
@@ -259,25 +260,22 @@ fn add_request(
     Ok(())
 }
 
-fn figures(state: &executor::State) -> SubnetFigures {
+fn figures(core: &Core, shared: &Shared) -> SubnetFigures {
     SubnetFigures {
-        canisters: state.core.canister_ids().count() as u64,
+        canisters: core.canister_ids().count() as u64,
         state_bytes: 0,
-        updates: state
-            .shared
-            .updates
-            .load(std::sync::atomic::Ordering::Relaxed),
+        updates: shared.updates.load(std::sync::atomic::Ordering::Relaxed),
     }
 }
 
 /// What `sender` may see of a canister.
 fn canister_view(
-    state: &executor::State,
+    core: &Core,
     id: Principal,
     sender: Principal,
     metadata: &BTreeSet<String>,
 ) -> Result<Option<CanisterView>, HttpError> {
-    let Some(canister) = state.core.canister(&id) else {
+    let Some(canister) = core.canister(&id) else {
         return Ok(None);
     };
     let mut view = CanisterView {

@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
 use super::Call;
-use crate::core::{ErrorCode, InstallMode, UpgradeOptions, UserError};
+use crate::core::{ErrorCode, InstallMode, MainMemory, UpgradeOptions, UserError};
 
 fn mode(mode: types::CanisterInstallMode) -> InstallMode {
     match mode {
@@ -17,8 +17,10 @@ fn mode(mode: types::CanisterInstallMode) -> InstallMode {
             let flags = flags.unwrap_or_default();
             InstallMode::Upgrade(UpgradeOptions {
                 skip_pre_upgrade: flags.skip_pre_upgrade.unwrap_or(false),
-                keep_main_memory: flags.wasm_memory_persistence
-                    == Some(types::WasmMemoryPersistence::Keep),
+                main_memory: flags.wasm_memory_persistence.map(|flag| match flag {
+                    types::WasmMemoryPersistence::Keep => MainMemory::Keep,
+                    types::WasmMemoryPersistence::Replace => MainMemory::Replace,
+                }),
             })
         }
     }

@@ -172,6 +172,12 @@ impl StateDir {
     }
 }
 
+/// Whether a directory is the state directory of a replica of whatever version, or was to become
+/// one: nobody else's files are in it.
+pub fn is_state(root: &Path) -> bool {
+    root.join("VERSION").is_file() || is_empty(root).unwrap_or(false)
+}
+
 /// Empty but for what a start that was cut short may have left.
 fn is_empty(root: &Path) -> Result<bool, StateError> {
     for entry in fs::read_dir(root).map_err(io_error("list", root))? {

@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 
 use crate::core::{
     Canister, CanisterLog, CanisterRecord, CanisterStatus, Change, ChangeDetails, Commit,
-    GlobalValue, InstallMode, LogRecord, Settings, UpgradeOptions, Visibility,
+    GlobalValue, InstallMode, LogRecord, MainMemory, Settings, UpgradeOptions, Visibility,
 };
 
 /// Everything about a canister but its memories, its module and the bytes of its chunks.
@@ -202,7 +202,8 @@ impl From<&Change> for ChangeMeta {
                 InstallMode::Install => DetailsMeta::Install(*hash),
                 InstallMode::Reinstall => DetailsMeta::Reinstall(*hash),
                 InstallMode::Upgrade(o) => {
-                    DetailsMeta::Upgrade(*hash, o.skip_pre_upgrade, o.keep_main_memory)
+                    let kept = o.main_memory == Some(MainMemory::Keep);
+                    DetailsMeta::Upgrade(*hash, o.skip_pre_upgrade, kept)
                 }
             },
             ChangeDetails::ControllersChange(list) => DetailsMeta::Controllers(list.clone()),
@@ -228,10 +229,10 @@ impl From<ChangeMeta> for Change {
             DetailsMeta::Reinstall(hash) => {
                 ChangeDetails::CodeDeployment(InstallMode::Reinstall, hash)
             }
-            DetailsMeta::Upgrade(hash, skip_pre_upgrade, keep_main_memory) => {
+            DetailsMeta::Upgrade(hash, skip_pre_upgrade, kept) => {
                 let options = UpgradeOptions {
                     skip_pre_upgrade,
-                    keep_main_memory,
+                    main_memory: kept.then_some(MainMemory::Keep),
                 };
                 ChangeDetails::CodeDeployment(InstallMode::Upgrade(options), hash)
             }

@@ -25,7 +25,7 @@ use crate::core::{Commit, Journal};
 use crate::executor::Shared;
 use crate::ingress::history::IngressEntry;
 
-pub use dir::{StateDir, StateError, io_error};
+pub use dir::{StateDir, StateError, io_error, is_state};
 pub use load::{Recovered, RestoreError, restore};
 use meta::CanisterMeta;
 use wal::Wal;

@@ -10,14 +10,17 @@ mod message;
 mod msg;
 mod platform;
 mod signatures;
+mod slices;
 mod stable;
 
-use wasmtime::{Caller, Engine, Extern, Global, Linker, Memory, Val};
+use wasmtime::{Caller, Engine, Extern, Global, Linker, Memory};
 
 pub use message::{Callback, Message, OutgoingCall, Response, Subnet, WasmClosure};
 pub use signatures::signature;
+pub use slices::{Slices, pause_function};
 
 use context::Contexts;
+use slices::{charge, remaining};
 
 /// Why the platform stopped a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +73,8 @@ pub struct Host {
     pub memory: Option<Memory>,
     /// Set while a message runs.
     pub message: Option<Box<Message>>,
+    /// Its instructions.
+    pub slices: Slices,
 }
 
 impl Host {
@@ -149,27 +154,6 @@ impl Word for i64 {
     fn put(value: u64) -> Self {
         value as i64
     }
-}
-
-/// Instructions left.
-fn remaining(c: &mut Ctx<'_>) -> i64 {
-    let counter = c.data().counter.expect("set when the instance was made");
-    match counter.get(&mut *c) {
-        Val::I64(left) => left,
-        _ => unreachable!("the counter was declared as i64"),
-    }
-}
-
-/// Subtracts from the counter; stops the message below zero.
-fn charge(c: &mut Ctx<'_>, amount: u64) -> R<()> {
-    let amount = i64::try_from(amount).unwrap_or(i64::MAX);
-    let left = remaining(c).saturating_sub(amount);
-    let counter = c.data().counter.expect("set when the instance was made");
-    counter.set(&mut *c, Val::I64(left))?;
-    if left < 0 {
-        return Err(HostTrap::OutOfInstructions.into());
-    }
-    Ok(())
 }
 
 /// What every function begins with.
