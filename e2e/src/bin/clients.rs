@@ -23,10 +23,10 @@ async fn main() -> ExitCode {
     run!("ic-agent 0.49", agent::run());
     run!("@icp-sdk/core 6.1.0", node::run());
     run!("icp 1.5.0", icp::run());
+    run!("icp 1.5.0 on this repository", icp::run_own());
     run!("Motoko 4.10.0", motoko::run());
     if filter.is_some() {
         run!("asset canister", assets::run());
-        run!("icp 1.5.0 on this repository", icp::run_own());
         run!(
             "another process, instruction counts",
             counts::other_process()

@@ -12,7 +12,7 @@ use super::npm::{self, Installed};
 use super::{Outcome, counter};
 use crate::cli::{self, wait};
 
-/// Long enough for a build of the example.
+/// For each command.
 const LIMIT: Duration = Duration::from_secs(300);
 const BINARY: &str = "node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp";
 
@@ -74,6 +74,8 @@ impl<'a> Project<'a> {
             .current_dir(self.root())
             .env("ICP_HOME", self.directory.path().join("home"))
             .env("ICP_CLI_NETWORK_LAUNCHER_PATH", &self.tools.launcher)
+            // What `cargo xtask canister` links with.
+            .env("ICWASI_BIN", &self.tools.launcher)
             .env("DO_NOT_TRACK", "1")
             .env_remove("ICP_ENVIRONMENT")
             .env_remove("ICP_NETWORK")
@@ -236,6 +238,13 @@ fn small_project(tools: &Tools) -> Result<String> {
 
 fn own_project(tools: &Tools) -> Result<String> {
     let repository = xtask::process::root();
+    // Compiling takes as long as it takes; what icp runs then finds it done.
+    let guest = xtask::guests::Guest {
+        example: "sqlite",
+        mode: xtask::guests::Mode::Inject,
+        features: &[],
+    };
+    guest.build()?;
     let manifest = std::fs::read_to_string(repository.join("icp.yaml"))?;
     let mut project = Project::new(tools, &manifest, |root| {
         // The same files, but what icp writes is written elsewhere.

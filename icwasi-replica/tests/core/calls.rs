@@ -338,3 +338,81 @@ fn certified_data_environment_and_log() {
     );
     assert!(log[1].starts_with(b"[TRAP]"));
 }
+
+/// `call_and_wait` calls method `s` of itself, which calls `e` and answers after that; both wait.
+const PATIENT: &str = r#"(module
+    (import "ic0" "msg_reply" (func $reply))
+    (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+    (import "ic0" "msg_reject_code" (func $code (result i32)))
+    (import "ic0" "canister_self_copy" (func $self (param i32 i32 i32)))
+    (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+    (import "ic0" "call_with_best_effort_response" (func $best_effort (param i32)))
+    (import "ic0" "call_cycles_add128" (func $cycles (param i64 i64)))
+    (import "ic0" "msg_deadline" (func $deadline (result i64)))
+    (import "ic0" "call_perform" (func $perform (result i32)))
+    (memory 1)
+    (table funcref (elem $on_reply $on_reject $answer))
+    (data (i32.const 100) "se")
+    (func $on_reply (param i32)
+        (i32.store (i32.const 0) (i32.const 0))
+        (call $append (i32.const 0) (i32.const 4)) (call $reply))
+    (func $on_reject (param i32)
+        (i32.store (i32.const 0) (call $code))
+        (i64.store (i32.const 4) (call $deadline))
+        (call $append (i32.const 0) (i32.const 4)) (call $reply))
+    (func $answer (param i32)
+        (i32.store (i32.const 40) (i32.add (i32.load (i32.const 40)) (i32.const 1)))
+        (call $append (i32.const 0) (i32.const 4)) (call $reply))
+    (func $call (param $method i32) (param $reply i32)
+        (call $self (i32.const 16) (i32.const 0) (i32.const 10))
+        (call $new (i32.const 16) (i32.const 10) (local.get $method) (i32.const 1)
+            (local.get $reply) (i32.const 0) (i32.const 1) (i32.const 0)))
+    (func (export "canister_update wait5")
+        (call $call (i32.const 100) (i32.const 0))
+        (call $cycles (i64.const 0) (i64.const 1000))
+        (call $best_effort (i32.const 5)) (drop (call $perform)))
+    (func (export "canister_update wait_for_ever")
+        (call $call (i32.const 100) (i32.const 0)) (drop (call $perform)))
+    (func (export "canister_update s")
+        (call $call (i32.const 101) (i32.const 2)) (drop (call $perform)))
+    (func (export "canister_update e") (call $reply))
+    (func (export "canister_query answers")
+        (call $append (i32.const 40) (i32.const 4)) (call $reply)))"#;
+
+#[test]
+fn a_call_that_waits_for_a_bounded_time_ends() {
+    let (mut core, id) = with(PATIENT);
+    let cycles = |core: &Core| core.canister(&id).expect("exists").cycles;
+    let before = cycles(&core);
+    let ask = |core: &mut Core, method: &str| number(&update(core, &id, method).expect("replied"));
+    // Time stands still, so nothing is ever late.
+    assert_eq!(ask(&mut core, "wait5"), 0);
+    let seconds = |step: u64| {
+        let mut now = 1_700_000_000_000_000_000u64;
+        move || {
+            now += step * 1_000_000_000;
+            now
+        }
+    };
+    core.set_clock(Box::new(seconds(1)));
+    assert_eq!(ask(&mut core, "wait5"), 0, "four seconds are enough");
+    core.set_clock(Box::new({
+        let mut clock = seconds(2);
+        move || clock() + 1_000_000_000_000
+    }));
+    assert_eq!(ask(&mut core, "wait5"), 6, "SYS_UNKNOWN");
+    assert_eq!(ask(&mut core, "wait_for_ever"), 0);
+    // The callee ran to its end all the same, and cycles that it did not take are back.
+    let answers = query(&mut core, &id, "answers").expect("replied");
+    assert_eq!(number(&answers), 4);
+    assert_eq!(cycles(&core), before);
+    // What had not begun yet when its time was up does not begin.
+    core.set_clock(Box::new({
+        let mut clock = seconds(10);
+        move || clock() + 2_000_000_000_000
+    }));
+    assert_eq!(ask(&mut core, "wait5"), 6);
+    let answers = query(&mut core, &id, "answers").expect("replied");
+    assert_eq!(number(&answers), 4);
+    assert_eq!(cycles(&core), before);
+}

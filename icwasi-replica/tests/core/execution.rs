@@ -1,7 +1,7 @@
 //! State across messages: what is kept, what a trap or a query undoes, upgrades, contexts.
 
 use crate::common::*;
-use icwasi_replica::core::{Core, CoreConfig, ErrorCode, InstallMode};
+use icwasi_replica::core::{Core, CoreConfig, ErrorCode, InstallMode, MainMemory, UpgradeOptions};
 
 /// Heap word 0, a mutable global and stable word 0, each raised by one; then what `END` does.
 const COUNTERS: &str = r#"
@@ -189,7 +189,7 @@ fn a_failed_upgrade_changes_nothing() {
     );
     let mode = InstallMode::Upgrade(icwasi_replica::core::UpgradeOptions {
         skip_pre_upgrade: true,
-        keep_main_memory: false,
+        main_memory: None,
     });
     core.install_code(user(), &id, mode, &wasm(&counters()), &[])
         .expect("upgraded");
@@ -472,4 +472,58 @@ fn compiled_code_is_kept_on_disk() {
         std::fs::write(file.expect("file").path(), b"rubbish").expect("written");
     }
     make();
+}
+
+/// A module that expects its heap to be kept says so in its metadata.
+#[test]
+fn a_heap_that_is_to_be_kept_is_not_lost_by_mistake() {
+    let module = |expects: bool| {
+        let mut bytes = wasm(
+            r#"(module (import "ic0" "msg_reply" (func $reply))
+                (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+                (memory 1)
+                (func (export "canister_update bump")
+                    (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
+                    (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#,
+        );
+        if expects {
+            let name = b"icp:private enhanced-orthogonal-persistence";
+            bytes.extend([0, name.len() as u8 + 1, name.len() as u8]);
+            bytes.extend(name);
+        }
+        bytes
+    };
+    let (classical, keeping) = (module(false), module(true));
+    let (mut core, id) = empty();
+    core.install_code(user(), &id, InstallMode::Install, &classical, &[])
+        .expect("installed");
+    let upgrade = |core: &mut Core, module: &[u8], main_memory| {
+        let options = UpgradeOptions {
+            main_memory,
+            ..UpgradeOptions::default()
+        };
+        core.install_code(user(), &id, InstallMode::Upgrade(options), module, &[])
+    };
+    let bump = |core: &mut Core| number(&update(core, &id, "bump").expect("replied"));
+    assert_eq!(bump(&mut core), 1);
+    let refused = upgrade(&mut core, &classical, Some(MainMemory::Keep));
+    let refused = refused.expect_err("the new module does not expect it");
+    assert_eq!(refused.code, ErrorCode::CanisterContractViolation);
+    assert!(
+        refused.message.starts_with("Invalid upgrade option"),
+        "{refused}"
+    );
+    upgrade(&mut core, &keeping, None).expect("the old module does not expect it");
+    assert_eq!(bump(&mut core), 1);
+    let refused = upgrade(&mut core, &keeping, None).expect_err("the heap would be lost");
+    assert_eq!(refused.code, ErrorCode::CanisterContractViolation);
+    assert!(
+        refused.message.starts_with("Missing upgrade option"),
+        "{refused}"
+    );
+    assert_eq!(bump(&mut core), 2);
+    upgrade(&mut core, &keeping, Some(MainMemory::Keep)).expect("kept");
+    assert_eq!(bump(&mut core), 3);
+    upgrade(&mut core, &classical, Some(MainMemory::Replace)).expect("replaced on purpose");
+    assert_eq!(bump(&mut core), 1);
 }

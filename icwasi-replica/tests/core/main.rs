@@ -11,6 +11,8 @@ mod limits;
 mod metering;
 mod operators;
 mod paths;
+mod pauses;
 mod queries;
+mod speed;
 mod tracer;
 mod validation;

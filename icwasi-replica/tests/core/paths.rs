@@ -25,6 +25,8 @@ fn compare(text: &str, limit: u64) -> End {
     let (expected, count) = Module::parse(&module).run("canister_query m", limit, TIME);
     let mut config = CoreConfig::default();
     config.limits.query_instructions = limit;
+    // In slices of all sizes: nobody can tell.
+    config.limits.slice_instructions = 1 + limit % 97;
     let mut core = Core::new(config).expect("a core");
     core.set_time(TIME);
     let id = create(&mut core);

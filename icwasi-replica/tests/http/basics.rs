@@ -1,10 +1,8 @@
 //! What every client does first, with ic-agent: status, create, install, update, query,
 //! read_state. Query signatures and certificates are verified throughout.
 
-mod http_support;
-
+use crate::support::*;
 use candid::Principal;
-use http_support::*;
 use ic_agent::AgentError;
 use ic_agent::agent::RejectCode;
 use ic_management_canister_types::UploadChunkArgs;

@@ -1,15 +1,13 @@
 //! The management canister, through ic-agent.
 
 mod by_canister;
-#[path = "../http_support/mod.rs"]
-mod http_support;
 mod proxy;
 mod rates;
 mod settings;
 mod snapshots;
 
+use crate::support::*;
 use candid::{Decode, Nat, Principal};
-use http_support::*;
 use ic_agent::Agent;
 use ic_management_canister_types as types;
 use ic_utils::call::AsyncCall;

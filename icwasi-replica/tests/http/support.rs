@@ -1,5 +1,4 @@
 //! What the HTTP tests share: a replica, agents, a small canister.
-#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use candid::{CandidType, Principal};
 use ic_agent::agent::{Envelope, EnvelopeContent};

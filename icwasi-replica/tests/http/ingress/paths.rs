@@ -7,8 +7,8 @@ use ic_certification::{Certificate, LookupResult};
 use ic_transport_types::{ReadStateResponse, to_request_id};
 use icwasi_replica::{Replica, ReplicaOptions};
 
-use crate::http_support::*;
-use crate::{delegate, text};
+use super::{delegate, text};
+use crate::support::*;
 
 type Paths = Vec<Vec<Vec<u8>>>;
 
@@ -316,5 +316,52 @@ async fn long_calls_are_accepted_and_can_be_polled() {
         owner.wait(&request, id).await.expect("it can be polled");
     }
     assert_eq!(get(&owner, id).await, 4);
+    replica.stop().await.expect("stops");
+}
+
+/// Under the id of the subnet its administrators may create and list canisters. There are none.
+#[tokio::test]
+async fn the_paths_of_subnet_administrators_refuse_everybody() {
+    let replica = replica().await;
+    let url = replica.url();
+    let subnet = Principal::self_authenticating(replica.root_key());
+    let me = identity(1);
+    let sender = me.sender().expect("a sender");
+    let management = Principal::management_canister();
+    let send = async |path: &str, content: EnvelopeContent| {
+        let body = sign(&me, content).encode_bytes();
+        let (status, body) = post(&url, path, &body).await;
+        (status, String::from_utf8_lossy(&body).into_owned())
+    };
+    let path = format!("/api/v4/subnet/{subnet}/call");
+    let (status, body) = send(&path, call(sender, management, "create_canister")).await;
+    assert_eq!(status, 200);
+    assert!(
+        body.contains("non_replicated_rejection") && body.contains("administrators"),
+        "{body}"
+    );
+    let (status, body) = send(&path, call(sender, management, "raw_rand")).await;
+    assert!(
+        status == 400 && body.contains("raw_rand"),
+        "{status} {body}"
+    );
+    let elsewhere = format!("/api/v4/subnet/{management}/call");
+    let (status, _) = send(&elsewhere, call(sender, management, "create_canister")).await;
+    assert_eq!(status, 400);
+    let query = EnvelopeContent::Query {
+        ingress_expiry: expiry(120),
+        sender,
+        canister_id: management,
+        method_name: "list_canisters".into(),
+        arg: vec![],
+        nonce: None,
+        sender_info: None,
+    };
+    let (status, body) = send(&format!("/api/v3/subnet/{subnet}/query"), query).await;
+    assert_eq!(status, 200);
+    assert!(
+        body.contains("rejected") && body.contains("list_canisters") && body.contains("IC0406"),
+        "{body}"
+    );
     replica.stop().await.expect("stops");
 }

@@ -3,7 +3,7 @@
 use candid::Decode;
 use ic_management_canister_types as types;
 
-use crate::http_support::*;
+use crate::support::*;
 
 #[tokio::test]
 async fn snapshots_are_taken_loaded_and_carried_to_another_canister() {

@@ -1,11 +1,9 @@
 //! Canisters that serve HTTP, through the gateway: certified, tampered with, raw, upgraded,
 //! streamed.
 
-mod http_support;
-
+use crate::support::*;
 use candid::types::reference::Func;
 use candid::{CandidType, Encode, Principal};
-use http_support::*;
 use ic_agent::Agent;
 use ic_http_certification::utils::add_v2_certificate_header;
 use ic_http_certification::{

@@ -6,9 +6,9 @@ use icwasi_replica::core::Limits;
 use icwasi_replica::{Replica, ReplicaOptions};
 use serde::Deserialize;
 
-use crate::http_support::*;
-use crate::proxy::{Proxy, set};
-use crate::status;
+use super::proxy::{Proxy, set};
+use super::status;
+use crate::support::*;
 
 const TRILLION: u64 = 1_000_000_000_000;
 

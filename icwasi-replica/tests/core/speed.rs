@@ -1,14 +1,14 @@
 //! Speed, as ratios within one run: metering against plain wasmtime, undoing against memory size.
 //!
-//! One test after the other, since others running beside it would be measured too.
+//! One of these tests after the other. Tests of other modules may run beside them, so both sides of
+//! a comparison are measured in turns, and memory in a process of its own.
 
-#[path = "core/common.rs"]
-mod core_common;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use core_common::*;
 use icwasi_replica::core::Core;
+
+use crate::common::*;
 
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -163,15 +163,18 @@ fn small_messages_cost_little_whatever_the_size_of_memory() {
     let (mut large, large_id) = with(&module(16_384));
     for name in ["u", "t", "q"] {
         let run = |core: &mut Core, id| {
-            per_call(1_000, || {
+            per_call(400, || {
                 let _ = match name {
                     "q" => query(core, id, name),
                     _ => update(core, id, name),
                 };
             })
         };
-        let a = run(&mut small, &small_id);
-        let b = run(&mut large, &large_id);
+        let (mut a, mut b) = (Duration::MAX, Duration::MAX);
+        for _ in 0..3 {
+            a = a.min(run(&mut small, &small_id));
+            b = b.min(run(&mut large, &large_id));
+        }
         eprintln!("{name}: {a:?} with 64 KiB, {b:?} with 1 GiB of heap");
         assert!(
             b < a * 4 + Duration::from_micros(20),
@@ -242,7 +245,23 @@ fn own_memory() -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn stable_memory_is_not_in_ram() {
-    let _alone = alone();
+    const IN_CHILD: &str = "ICWASI_TEST_MEMORY";
+    if std::env::var_os(IN_CHILD).is_none() {
+        let _alone = alone();
+        let child = std::process::Command::new("/proc/self/exe")
+            .args([
+                "--exact",
+                "speed::stable_memory_is_not_in_ram",
+                "--nocapture",
+            ])
+            .env(IN_CHILD, "1")
+            .output()
+            .expect("this binary runs");
+        let said = String::from_utf8_lossy(&child.stderr);
+        assert!(child.status.success(), "{said}");
+        assert!(said.contains("MiB more of RAM"), "it did run: {said}");
+        return;
+    }
     let (mut core, id) = with(
         r#"(module
             (import "ic0" "msg_reply" (func $reply))

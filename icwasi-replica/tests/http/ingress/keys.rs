@@ -11,8 +11,8 @@ use ic_certification::hash_tree::{label, leaf};
 use p256::ecdsa::signature::Signer;
 use sha2::{Digest, Sha256};
 
-use crate::http_support::*;
-use crate::{delegate, text};
+use super::{delegate, text};
+use crate::support::*;
 
 /// A DER SubjectPublicKeyInfo with one of the IC's own algorithms (1.3.6.1.4.1.56387.1.N).
 fn der(algorithm: u8, key: &[u8]) -> Vec<u8> {

@@ -1,11 +1,9 @@
 //! What the replica believes and what it does not: signatures, delegations, expiry, replay, sizes.
 
-#[path = "../http_support/mod.rs"]
-mod http_support;
 mod keys;
 mod paths;
 
-use http_support::*;
+use crate::support::*;
 use ic_agent::AgentError;
 use ic_agent::agent::{CallResponse, EnvelopeContent, RejectCode};
 use ic_agent::identity::{

@@ -1,13 +1,11 @@
 //! What client tools expect of a network besides canisters: ledgers, a place to create canisters,
 //! and as much stack as on the IC.
 
-mod http_support;
-
 use candid::{CandidType, Nat, Principal, decode_one, encode_args, encode_one};
 use ic_agent::Agent;
 use serde::Deserialize;
 
-use http_support::{agent, anonymous, identity, install, replica};
+use crate::support::{agent, anonymous, identity, install, replica};
 
 const CYCLES_LEDGER: &str = "um5iw-rqaaa-aaaaq-qaaba-cai";
 

@@ -1,12 +1,10 @@
 //! The state directory: restarts, damage, and (in `kill`) processes that are killed at any moment.
 
-#[path = "../http_support/mod.rs"]
-mod http_support;
 mod kill;
 
 use std::path::Path;
 
-use http_support::*;
+use crate::support::*;
 use ic_agent::agent::CallResponse;
 use icwasi_replica::{Replica, ReplicaOptions, StartError};
 
@@ -289,4 +287,43 @@ async fn damage_is_named_and_nothing_is_changed() {
     let owner = agent(&replica.url(), identity(1)).await;
     assert_eq!(inc(&owner, id).await, 2);
     replica.stop().await.expect("stops");
+}
+
+/// Whatever a bit of a small file becomes: it starts, or it says what is wrong. A panic would say
+/// that the executor has ended.
+#[tokio::test]
+async fn flipped_bits_are_no_panic() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let replica = Replica::start(options(dir.path())).await.expect("starts");
+    let owner = agent(&replica.url(), identity(1)).await;
+    let id = install(&owner, &counter()).await;
+    assert_eq!(inc(&owner, id).await, 1);
+    replica.stop().await.expect("stops");
+    let state = dir
+        .path()
+        .join("canisters")
+        .join(id.to_text())
+        .join("state");
+    let (mut random, mut refused) = (1u64, 0);
+    for path in [dir.path().join("keys"), dir.path().join("ingress"), state] {
+        let whole = std::fs::read(&path).expect("it is there");
+        for _ in 0..40 {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(99);
+            let mut bytes = whole.clone();
+            let place = (random >> 33) as usize % bytes.len();
+            bytes[place] ^= 1 << (random >> 60 & 7);
+            std::fs::write(&path, bytes).expect("writes");
+            match Replica::start(options(dir.path())).await {
+                Ok(replica) => replica.stop().await.expect("stops"),
+                Err(error) => {
+                    refused += 1;
+                    let error = error.to_string();
+                    assert!(!error.contains("executor"), "byte {place}: {error}");
+                }
+            }
+            // What a start has changed is not what is tested.
+            std::fs::write(&path, &whole).expect("writes");
+        }
+    }
+    assert!(refused > 20, "{refused} of 120 were noticed");
 }

@@ -11,8 +11,8 @@ use ic_agent::{Agent, AgentError};
 use ic_management_canister_types as types;
 use icwasi_replica::Replica;
 
-use crate::http_support::*;
-use crate::options;
+use super::options;
+use crate::support::*;
 
 /// Not a test of its own: the process that the tests below kill.
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn spawn(dir: &Path) -> (Killed, String) {
     let _ = std::fs::remove_file(&file);
     // Unlike a path, this also works when another build replaces the file meanwhile.
     let child = Command::new("/proc/self/exe")
-        .args(["--exact", "kill::child_process", "--nocapture"])
+        .args(["--exact", "persist::kill::child_process", "--nocapture"])
         .env("ICWASI_TEST_STATE_DIR", dir)
         .stdout(Stdio::null())
         .spawn()

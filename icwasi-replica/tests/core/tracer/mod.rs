@@ -1,15 +1,18 @@
 //! A second way to the instruction count: an interpreter that follows the path and charges each
 //! straight-line block as it enters it. It shares nothing with the crate: neither the table
-//! ([`super::operators`] has its own) nor the places where charges are injected, since it does
+//! ([`crate::operators`] has its own) nor the places where charges are injected, since it does
 //! not inject anything.
 //!
-//! It knows the operators that [`super::generate`] writes; others panic.
+//! It knows the operators that [`crate::generate`] writes; others panic.
+
+mod host;
+mod parse;
 
 use std::collections::BTreeMap;
 
-use wasmparser::{BlockType, ExternalKind, Operator, Parser, Payload, TypeRef};
+use wasmparser::{BlockType, Operator};
 
-use super::operators::{costs, plain};
+pub use parse::Module;
 
 /// How an execution ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,180 +28,7 @@ enum Stop {
     Exhausted,
 }
 
-struct Function<'a> {
-    params: usize,
-    results: usize,
-    locals: usize,
-    ops: Vec<Operator<'a>>,
-    /// Cost of each operator.
-    costs: Vec<u64>,
-    /// Position of the `else` (if any) and `end` that belong to a block's start.
-    ends: BTreeMap<usize, (Option<usize>, usize)>,
-}
-
-pub struct Module<'a> {
-    types: Vec<(usize, usize)>,
-    imports: Vec<&'a str>,
-    functions: Vec<Function<'a>>,
-    table: Vec<Option<u32>>,
-    globals: Vec<u64>,
-    pages: u64,
-    max_pages: u64,
-    passive: Vec<&'a [u8]>,
-    active: Vec<(usize, &'a [u8])>,
-    exports: BTreeMap<&'a str, u32>,
-}
-
-fn constant(expr: &wasmparser::ConstExpr<'_>) -> u64 {
-    match expr.get_operators_reader().read().expect("an operator") {
-        Operator::I32Const { value } => u64::from(value as u32),
-        Operator::I64Const { value } => value as u64,
-        other => panic!("constant {other:?}"),
-    }
-}
-
-fn function<'a>(body: &wasmparser::FunctionBody<'a>, ty: (usize, usize)) -> Function<'a> {
-    let table = costs();
-    let locals = body.get_locals_reader().expect("locals");
-    let extra: u32 = locals.into_iter().map(|l| l.expect("a local").0).sum();
-    let ops: Vec<_> = body
-        .get_operators_reader()
-        .expect("operators")
-        .into_iter()
-        .map(|op| op.expect("an operator"))
-        .collect();
-    let costs = ops
-        .iter()
-        .map(|op| {
-            let name = plain(&format!("{op:?}"));
-            *table
-                .get(&name)
-                .unwrap_or_else(|| panic!("no cost of {name}"))
-        })
-        .collect();
-    let mut ends = BTreeMap::new();
-    let mut open: Vec<(usize, Option<usize>)> = Vec::new();
-    for (pos, op) in ops.iter().enumerate() {
-        match op {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
-                open.push((pos, None));
-            }
-            Operator::Else => open.last_mut().expect("an if").1 = Some(pos),
-            Operator::End => {
-                if let Some((start, middle)) = open.pop() {
-                    ends.insert(start, (middle, pos));
-                }
-            }
-            _ => {}
-        }
-    }
-    Function {
-        params: ty.0,
-        results: ty.1,
-        locals: ty.0 + extra as usize,
-        ops,
-        costs,
-        ends,
-    }
-}
-
-impl<'a> Module<'a> {
-    pub fn parse(wasm: &'a [u8]) -> Module<'a> {
-        let mut m = Module {
-            types: vec![],
-            imports: vec![],
-            functions: vec![],
-            table: vec![],
-            globals: vec![],
-            pages: 0,
-            max_pages: 0,
-            passive: vec![],
-            active: vec![],
-            exports: BTreeMap::new(),
-        };
-        let mut declared = Vec::new();
-        for payload in Parser::new(0).parse_all(wasm) {
-            match payload.expect("a module") {
-                Payload::TypeSection(r) => {
-                    for ty in r.into_iter_err_on_gc_types() {
-                        let ty = ty.expect("a type");
-                        m.types.push((ty.params().len(), ty.results().len()));
-                    }
-                }
-                Payload::ImportSection(r) => {
-                    for import in r.into_imports() {
-                        let import = import.expect("an import");
-                        assert!(matches!(import.ty, TypeRef::Func(_)));
-                        m.imports.push(import.name);
-                    }
-                }
-                Payload::FunctionSection(r) => {
-                    declared = r.into_iter().map(|t| t.expect("a type")).collect();
-                }
-                Payload::TableSection(r) => {
-                    for table in r {
-                        let size = table.expect("a table").ty.initial;
-                        m.table = vec![None; size as usize];
-                    }
-                }
-                Payload::MemorySection(r) => {
-                    for memory in r {
-                        let memory = memory.expect("a memory");
-                        m.pages = memory.initial;
-                        m.max_pages = memory.maximum.unwrap_or(65_536);
-                    }
-                }
-                Payload::GlobalSection(r) => {
-                    for global in r {
-                        m.globals
-                            .push(constant(&global.expect("a global").init_expr));
-                    }
-                }
-                Payload::ExportSection(r) => {
-                    for export in r {
-                        let export = export.expect("an export");
-                        assert_eq!(export.kind, ExternalKind::Func);
-                        m.exports.insert(export.name, export.index);
-                    }
-                }
-                Payload::ElementSection(r) => {
-                    for element in r {
-                        let element = element.expect("elements");
-                        let wasmparser::ElementKind::Active { offset_expr, .. } = element.kind
-                        else {
-                            panic!("passive elements");
-                        };
-                        let wasmparser::ElementItems::Functions(items) = element.items else {
-                            panic!("expressions as elements");
-                        };
-                        let at = constant(&offset_expr) as usize;
-                        for (i, item) in items.into_iter().enumerate() {
-                            m.table[at + i] = Some(item.expect("a function"));
-                        }
-                    }
-                }
-                Payload::DataSection(r) => {
-                    for data in r {
-                        let data = data.expect("data");
-                        match data.kind {
-                            wasmparser::DataKind::Passive => m.passive.push(data.data),
-                            wasmparser::DataKind::Active { offset_expr, .. } => {
-                                m.active.push((constant(&offset_expr) as usize, data.data));
-                                m.passive.push(&[]);
-                            }
-                        }
-                    }
-                }
-                Payload::CodeSectionEntry(body) => {
-                    let ty = m.types[declared[m.functions.len()] as usize];
-                    m.functions.push(function(&body, ty));
-                }
-                _ => {}
-            }
-        }
-        m
-    }
-
+impl Module<'_> {
     /// Runs an export; how it ended, and its instructions.
     pub fn run(&self, export: &str, limit: u64, time: u64) -> (End, u64) {
         let mut memory = vec![0; self.pages as usize * 65_536];
@@ -601,113 +431,6 @@ impl Run<'_, '_> {
                 }
             }
             pc += 1;
-        }
-    }
-
-    fn params(&self, index: u32) -> usize {
-        let imports = self.module.imports.len();
-        match (index as usize).checked_sub(imports) {
-            Some(i) => self.module.functions[i].params,
-            None => match self.module.imports[index as usize] {
-                "stable64_read" | "stable64_write" => 3,
-                "msg_reply_data_append" | "debug_print" => 2,
-                "performance_counter" | "stable64_grow" => 1,
-                "msg_reply" | "time" => 0,
-                other => panic!("not generated: {other}"),
-            },
-        }
-    }
-
-    fn results(&self, index: u32) -> usize {
-        self.module.functions[index as usize - self.module.imports.len()].results
-    }
-
-    fn host(&mut self, name: &str, args: &[u64]) -> Flow<Vec<u64>> {
-        match name {
-            "msg_reply" => {
-                self.charge(500)?;
-                self.replied = true;
-                Ok(vec![])
-            }
-            "time" => {
-                self.charge(500)?;
-                Ok(vec![self.time])
-            }
-            "performance_counter" => {
-                self.charge(200)?;
-                Ok(vec![(self.limit as i64 - self.left) as u64])
-            }
-            "msg_reply_data_append" => {
-                self.charge(500)?;
-                self.charge(50 * args[1])?;
-                let range = self.range(args[0], args[1])?;
-                let bytes = self.memory[range].to_vec();
-                self.reply.extend(bytes);
-                Ok(vec![])
-            }
-            "debug_print" => {
-                let len = args[1];
-                self.charge(100)?;
-                self.charge(2 * len.min(4096) + 50 * len.min(4096 - self.log_used))?;
-                let printed = match self.range(args[0], len) {
-                    Ok(_) => len,
-                    Err(_) => 42,
-                };
-                self.log_used = (self.log_used + printed).min(4096);
-                Ok(vec![])
-            }
-            "stable64_grow" => {
-                self.charge(100)?;
-                let old = self.stable_pages;
-                self.stable_pages += args[0];
-                Ok(vec![old])
-            }
-            "stable64_write" => {
-                let (to, from, len) = (args[0], args[1], args[2]);
-                self.charge(20 + len)?;
-                if len == 0 {
-                    return Ok(vec![]);
-                }
-                if to + len > self.stable_pages << 16 {
-                    return Err(Stop::Trap);
-                }
-                let pages = to / 4096..=(to + len - 1) / 4096;
-                let clean = pages
-                    .clone()
-                    .filter(|p| !self.stable.contains_key(p))
-                    .count();
-                self.charge(1000 * clean as u64)?;
-                let range = self.range(from, len)?;
-                for page in pages {
-                    self.stable
-                        .entry(page)
-                        .or_insert_with(|| Box::new([0; 4096]));
-                }
-                for (n, at) in range.enumerate() {
-                    let to = to + n as u64;
-                    let page = self.stable.get_mut(&(to / 4096)).expect("made above");
-                    page[(to % 4096) as usize] = self.memory[at];
-                }
-                Ok(vec![])
-            }
-            "stable64_read" => {
-                let (to, from, len) = (args[0], args[1], args[2]);
-                self.charge(20 + len)?;
-                if len == 0 {
-                    return Ok(vec![]);
-                }
-                if from + len > self.stable_pages << 16 {
-                    return Err(Stop::Trap);
-                }
-                let range = self.range(to, len)?;
-                for (n, at) in range.enumerate() {
-                    let from = from + n as u64;
-                    let page = self.stable.get(&(from / 4096));
-                    self.memory[at] = page.map_or(0, |p| p[(from % 4096) as usize]);
-                }
-                Ok(vec![])
-            }
-            other => panic!("not generated: {other}"),
         }
     }
 }

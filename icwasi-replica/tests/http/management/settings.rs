@@ -6,9 +6,9 @@ use ic_management_canister_types as types;
 use ic_utils::call::AsyncCall;
 use ic_utils::interfaces::ManagementCanister;
 
-use crate::http_support::*;
-use crate::proxy::set;
-use crate::status;
+use super::proxy::set;
+use super::status;
+use crate::support::*;
 
 pub fn identity_principal(n: u8) -> Principal {
     use ic_agent::Identity;

@@ -5,8 +5,8 @@ use ic_management_canister_types as types;
 use icwasi_replica::core::Limits;
 use icwasi_replica::{Replica, ReplicaOptions};
 
-use crate::http_support::*;
-use crate::status;
+use super::status;
+use crate::support::*;
 
 async fn replica_with(change: impl FnOnce(&mut Limits)) -> Replica {
     let mut limits = Limits::default();

@@ -4,7 +4,7 @@ use candid::{Encode, Principal};
 use ic_agent::Agent;
 use ic_management_canister_types as types;
 
-use crate::http_support::{install, manage};
+use crate::support::{install, manage};
 
 /// `forward` (update): length and bytes of the callee, length and bytes of the method, eight bytes
 /// of cycles, payload. Replies the reject code (0 for a reply), sixteen bytes of refunded cycles,
