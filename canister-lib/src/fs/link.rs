@@ -5,7 +5,7 @@ use ic_stable_structures::Memory;
 use super::error::FsError;
 use super::node::{Node, Window};
 use super::types::Ino;
-use super::{Fs, check_name, dir, extents, file};
+use super::{Fs, check_name, dir, dirroom, extents, locate, room};
 use crate::format::extent::{EXTENT_LEN, Extent};
 use crate::format::inode::{FLAG_ORPHAN, Inode, Kind, MAP_LEN, MapForm};
 use crate::format::{BLOCK_LEN, address};
@@ -81,8 +81,8 @@ impl<M: Memory> Fs<M> {
             target.copy_from_slice(&node.inode.map[..node.inode.size as usize]);
         } else {
             extents::load(&self.store, &mut node)?;
-            match extents::locate(&self.store, &mut node, 0)? {
-                extents::Segment::Mapped(block, _, false) => {
+            match locate::locate(&self.store, &mut node, 0)? {
+                locate::Segment::Mapped(block, _, false) => {
                     self.store.read(address(block), &mut target)?;
                 }
                 _ => return Err(FsError::Corrupt("symbolic link")),
@@ -130,7 +130,7 @@ impl<M: Memory> Fs<M> {
         if is_dir && parent.inode.nlink >= MAX_LINKS {
             return Err(FsError::TooManyLinks);
         }
-        let room = dir::make_room(store, parent, &spot, name.len())?;
+        let room = dirroom::make_room(store, parent, &spot, name.len())?;
         let ino = store.find_slot()?;
         dir::insert_at(store, parent, name, (ino, inode.kind), &spot, room)?;
         store.take_slot(ino);
@@ -168,7 +168,7 @@ impl<M: Memory> Fs<M> {
         if node.inode.nlink >= MAX_LINKS {
             return Err(FsError::TooManyLinks);
         }
-        let prepared = dir::prepare(store, &mut parent, name)
+        let prepared = dirroom::prepare(store, &mut parent, name)
             .and_then(|()| dir::insert(store, &mut parent, name, node.ino, node.inode.kind));
         if prepared.is_ok() {
             parent.touch_content(store.now);
@@ -333,7 +333,7 @@ impl<M: Memory> Fs<M> {
             self.free_orphan(&mut node)
         } else if node.inode.kind == Kind::Regular && node.inode.blocks > 0 {
             extents::load(&self.store, &mut node)
-                .and_then(|()| file::trim(&mut self.store, &mut node))
+                .and_then(|()| room::trim(&mut self.store, &mut node))
         } else {
             Ok(())
         };

@@ -2,25 +2,29 @@
 //!
 //! Everything is complete on stable memory after each call; the heap holds only caches. Validate,
 //! then mutate: an error means that nothing anyone can see has changed. Layers, from below:
-//! `store` (superblock, inode table), `alloc`, `node` (cache), `extents` and `dirpage`, `file` and
-//! `dir`, then `link`, `rename`, `path`, `check`.
+//! `store` (superblock, inode table), `alloc`, `node` (cache); for files `extents`, `locate`, `room`,
+//! `file`; for directories `dirpage`, `dir`, `dirroom`, `list`; then `link`, `rename`, `path`,
+//! `check`.
 
 mod alloc;
 mod attached;
 mod check;
 mod dir;
 mod dirpage;
+mod dirroom;
 mod error;
 mod extents;
 mod file;
 mod finding;
 mod link;
 mod list;
+mod locate;
 mod mount;
 mod node;
 mod open;
 mod path;
 mod rename;
+mod room;
 mod store;
 mod types;
 mod walk;

@@ -4,7 +4,7 @@ use ic_stable_structures::Memory;
 
 use super::error::FsError;
 use super::types::Ino;
-use super::{Fs, check_name, dir, dirpage};
+use super::{Fs, check_name, dir, dirpage, dirroom};
 use crate::format::inode::Kind;
 
 impl<M: Memory> Fs<M> {
@@ -81,7 +81,7 @@ impl<M: Memory> Fs<M> {
             if moves_dir && !same_dir && target_dir.inode.nlink >= u32::MAX / 2 {
                 return Err(FsError::TooManyLinks);
             }
-            dir::prepare(&mut self.store, &mut target_dir, to)?;
+            dirroom::prepare(&mut self.store, &mut target_dir, to)?;
         }
         let mut moved = self.take_target(found.ino, found.kind)?;
         let mut source_dir = if same_dir {

@@ -1,7 +1,5 @@
 //! ic-rusqlite, around the workloads of `examples/bench`.
 
-use ic_rusqlite::rusqlite;
-
 #[path = "../../../../examples/bench/src/message.rs"]
 mod message;
 #[path = "../../../../examples/bench/src/sqlite.rs"]

@@ -1,9 +1,7 @@
 //! ic-sqlite-vfs: the work of `examples/bench/src/sqlite.rs`, with that library's own interface and
 //! its own settings. It has no database in memory.
 
-use ic_sqlite_vfs::{Db, params};
-use ic_stable_structures::DefaultMemoryImpl;
-use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
+use ic_sqlite_vfs::{Db, DefaultMemoryImpl, MemoryId, MemoryManager, params};
 
 #[path = "../../../../examples/bench/src/message.rs"]
 mod message;
