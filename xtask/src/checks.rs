@@ -34,7 +34,7 @@ pub fn test(filter: Option<&str>) -> Result<()> {
             .args(["test", "--locked", "--no-fail-fast", "--workspace"])
             .args(EXCEPT_GUESTS),
     );
-    // As the tests left them.
+    // As the tests left them. Without the asset canister, which takes minutes to compile.
     let mut clients = Command::new(built("clients"));
     clients.env("ICWASI_BIN", built("icwasi"));
     checks.counted(clients)?;
@@ -88,7 +88,7 @@ pub fn test(filter: Option<&str>) -> Result<()> {
 /// # Errors
 /// If one fails. What cannot be had on this machine is reported as not run.
 pub fn clients() -> Result<()> {
-    run(&mut real_clients())
+    run(real_clients().args(["--", "--all"]))
 }
 
 fn real_clients() -> Command {

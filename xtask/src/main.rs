@@ -25,8 +25,8 @@ enum Command {
     Demo,
     /// Run all tests, lints and other checks, or only the tests whose names contain FILTER.
     Test {
-        /// Part of a test's name. `clients` runs the real clients (ic-agent, @icp-sdk/core, icp)
-        /// and a canister in Motoko; `pocket-ic` the end-to-end tests on the PocketIC server
+        /// Part of a test's name. `clients` runs the real clients (ic-agent, @icp-sdk/core, icp),
+        /// the asset canister and a canister in Motoko; `pocket-ic` the end-to-end tests on the PocketIC server
         /// that POCKET_IC_BIN names.
         filter: Option<String>,
     },

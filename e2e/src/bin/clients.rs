@@ -1,6 +1,6 @@
 //! Runs the real clients against the replica and prints a line for each, or for those whose names
-//! contain the first argument. Those that build canisters, or need a PocketIC server, have to be
-//! asked for.
+//! contain the first argument. `--all` adds the one that takes minutes to compile; others have to
+//! be asked for by their names.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -10,7 +10,9 @@ use e2e::clients::{Outcome, agent, assets, counts, icp, motoko, node};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = std::env::args().nth(1);
+    let argument = std::env::args().nth(1);
+    let all = argument.as_deref() == Some("--all");
+    let filter = argument.filter(|_| !all);
     let mut report = Report { failed: false };
     macro_rules! run {
         ($name:literal, $run:expr) => {
@@ -25,8 +27,10 @@ async fn main() -> ExitCode {
     run!("icp 1.5.0", icp::run());
     run!("icp 1.5.0 on this repository", icp::run_own());
     run!("Motoko 4.10.0", motoko::run());
-    if filter.is_some() {
+    if all || filter.is_some() {
         run!("asset canister", assets::run());
+    }
+    if filter.is_some() {
         run!(
             "another process, instruction counts",
             counts::other_process()

@@ -130,7 +130,7 @@ impl<'a> Project<'a> {
         self.run(&["canister", "stop", canister])?;
         let created = self.run(&["canister", "snapshot", "create", canister, "--quiet"])?;
         self.run(&["canister", "start", canister])?;
-        Ok(created.trim().to_owned())
+        snapshot_id(&created)
     }
 
     fn restore(&self, canister: &str, snapshot: &str) -> Result<()> {
@@ -138,6 +138,14 @@ impl<'a> Project<'a> {
         self.run(&["canister", "snapshot", "restore", canister, snapshot])?;
         self.run(&["canister", "start", canister]).map(drop)
     }
+}
+
+/// The id in what icp prints with `--quiet`: a line of its own, among notes on the other stream.
+fn snapshot_id(printed: &str) -> Result<String> {
+    let id = |line: &&str| !line.is_empty() && line.bytes().all(|b| b.is_ascii_hexdigit());
+    let line = printed.lines().map(str::trim).find(id);
+    line.map(str::to_owned)
+        .with_context(|| format!("no id of a snapshot in:\n{printed}"))
 }
 
 impl Drop for Project<'_> {
@@ -311,7 +319,7 @@ fn own_project(tools: &Tools) -> Result<String> {
     let upload = [
         "canister", "snapshot", "upload", "app", "--input", "saved", "--quiet",
     ];
-    let uploaded = project.run(&upload)?.trim().to_owned();
+    let uploaded = snapshot_id(&project.run(&upload)?)?;
     ensure!(uploaded != snapshot, "a new snapshot has a new id");
     project.restore("app", &uploaded)?;
     ensure!(

@@ -53,8 +53,9 @@ const LARGE: (u32, u64) = (8_192, 131_072);
 pub fn run() -> Vec<Row> {
     let mut worst = (String::new(), 0.0f64);
     for touched in [4u64, 64, 1_024] {
-        // The small memory is just as large as what is touched.
-        let pages = u32::try_from(touched.div_ceil(16)).expect("a few").max(1);
+        // In the small memory every other of the units of 16 KiB is touched in which the heap is
+        // tracked: as many units as in the large one, and none beside another one.
+        let pages = u32::try_from(touched.div_ceil(2)).expect("a few").max(1);
         let (mut small, small_id) = install(&module(pages, u64::from(pages), touched));
         let (mut large, large_id) = install(&module(LARGE.0, LARGE.1, touched));
         for name in ["heap", "stable"] {

@@ -22,7 +22,7 @@ pub const GUARD: usize = 32 << 20;
 /// Address space of a 32-bit memory.
 pub const RESERVATION: usize = 4 << 30;
 /// Saved pages that stay allocated for the next message.
-const KEEP_SHADOW: usize = 16 << 20;
+const KEEP_SHADOW: usize = 32 << 20;
 
 /// The mappings. `len` is the size that wasm sees; everything behind it is inaccessible.
 struct Inner {
@@ -36,6 +36,9 @@ struct Inner {
     touched: Box<[AtomicU64]>,
     touched_pages: AtomicUsize,
     faults: AtomicUsize,
+    /// The page behind the last fault's, and how many that one touched.
+    next: AtomicUsize,
+    step: AtomicUsize,
 }
 
 // SAFETY: the pointers are to mappings that `Inner` owns; they are used by one thread at a time,
@@ -91,17 +94,25 @@ impl Inner {
         if offset >= len || self.is_touched(offset / PAGE) {
             return false;
         }
-        // Larger steps once a message touches much: fewer faults, and fewer mappings than the
-        // kernel's limit, however memory is walked.
+        let page = offset / PAGE;
+        // Where memory is written in a row, steps get longer: fewer faults. Elsewhere only once
+        // a message has touched very much, so that there are fewer mappings than the kernel's
+        // limit, however memory is walked.
+        let in_a_row = page == self.next.load(Relaxed);
+        let last = self.step.load(Relaxed);
         let faults = self.faults.fetch_add(1, Relaxed);
-        let step = match faults {
-            0..256 => 1,
-            256..1024 => 4,
-            1024..4096 => 16,
+        let least = match faults {
+            0..4_096 => 1,
+            4_096..8_192 => 4,
+            8_192..12_288 => 16,
             _ => 64,
         };
-        let first = offset / PAGE / step * step;
-        self.touch(first, (first + step).min(len / PAGE))
+        let step = if in_a_row { (2 * last).min(64) } else { 1 }.max(least);
+        let first = if in_a_row { page } else { page / least * least };
+        let end = (first + step).min(len / PAGE);
+        self.next.store(end, Relaxed);
+        self.step.store(step, Relaxed);
+        self.touch(first, end)
     }
 
     /// Calls `f(offset, length)` for each run of touched pages, ascending.
@@ -170,6 +181,8 @@ impl Inner {
         }
         self.touched_pages.store(0, Relaxed);
         self.faults.store(0, Relaxed);
+        self.next.store(usize::MAX, Relaxed);
+        self.step.store(1, Relaxed);
     }
 }
 
@@ -227,6 +240,8 @@ impl Heap {
             touched: (0..words).map(|_| AtomicU64::new(0)).collect(),
             touched_pages: AtomicUsize::new(0),
             faults: AtomicUsize::new(0),
+            next: AtomicUsize::new(usize::MAX),
+            step: AtomicUsize::new(1),
         })))
     }
 
