@@ -28,12 +28,13 @@ const ROUND: Duration = Duration::from_millis(500);
 pub const WASM_STACK: usize = 5 << 20;
 
 type Job = Box<dyn FnOnce(&mut State) + Send>;
+type ReadJob = Box<dyn FnOnce(&mut Core, &Shared) + Send>;
 
 /// A query, or a look at a canister.
 struct Read {
     /// Which canister it is about.
     canister: Option<Principal>,
-    run: Box<dyn FnOnce(&mut Core, &Shared) + Send>,
+    run: ReadJob,
 }
 
 /// What waits for the thread.
@@ -267,7 +268,7 @@ impl Executor {
         read: impl FnOnce(&mut Core, &Shared) -> T + Send + 'static,
     ) -> Result<T, ExecutorError> {
         let (sender, receiver) = oneshot::channel();
-        let run = Box::new(move |core: &mut Core, shared: &Shared| {
+        let run: ReadJob = Box::new(move |core: &mut Core, shared: &Shared| {
             let _ = sender.send(read(core, shared));
         });
         self.push(|queues| &mut queues.reads, Read { canister, run })?;

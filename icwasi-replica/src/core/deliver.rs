@@ -119,7 +119,7 @@ impl Core {
         };
         let ready = match execute::prepare(&self.engine, canister, message) {
             Ok(ready) => ready,
-            Err(ran) => return ran,
+            Err(ran) => return *ran,
         };
         let lent = self.lend(&ready.message);
         let mut ended = execute::run(ready, &entry, lent);

@@ -196,14 +196,16 @@ pub fn prepare(
     engine: &WasmEngine,
     canister: &mut Canister,
     mut message: Box<Message>,
-) -> Result<Ready, Ran> {
-    let failed = |message, error| Ran {
-        message,
-        result: Err(error),
-        stats: ExecutionStats {
-            messages: 1,
-            ..ExecutionStats::default()
-        },
+) -> Result<Ready, Box<Ran>> {
+    let failed = |message, error| {
+        Box::new(Ran {
+            message,
+            result: Err(error),
+            stats: ExecutionStats {
+                messages: 1,
+                ..ExecutionStats::default()
+            },
+        })
     };
     let Some(code) = canister.code.as_ref() else {
         let error = UserError::new(
