@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int initialised = 42;
@@ -84,6 +85,18 @@ int main(int argc, char **argv) {
         while (fgets(line, sizeof line, file)) fputs(line, stdout);
         return 0; // left open
     }
+    if (!strcmp(what, "mkdir")) {
+        for (int i = 2; i < argc; i++) {
+            char path[100];
+            for (char *end = argv[i]; (end = strchr(end + 1, '/'));) {
+                snprintf(path, sizeof path, "%.*s", (int)(end - argv[i]), argv[i]);
+                mkdir(path, 0777);
+            }
+            if (mkdir(argv[i], 0777)) return errno;
+        }
+        return 0;
+    }
+    if (!strcmp(what, "try")) { return open(argv[2], O_CREAT | O_RDWR, 0600) < 0 ? errno : 0; }
     if (!strcmp(what, "leak")) { printf("%d\n", open("/leak", O_CREAT | O_RDWR, 0600)); unlink("/leak"); return 0; }
     if (!strcmp(what, "list")) {
         DIR *dir = opendir("/");

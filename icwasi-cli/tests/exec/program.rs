@@ -22,6 +22,14 @@ fn main() {
             let sum: i64 = text.split_whitespace().map(|n| n.parse::<i64>().unwrap()).sum();
             println!("{sum}");
         }
+        Some("mkdir") => args.for_each(|path| std::fs::create_dir_all(path).unwrap()),
+        Some("write") => {
+            std::fs::write(args.next().unwrap(), args.next().unwrap()).unwrap();
+        }
+        Some("read") => match std::fs::read_to_string(args.next().unwrap()) {
+            Ok(text) => print!("{text}"),
+            Err(_) => std::process::exit(2),
+        },
         other => println!("unknown: {other:?}"),
     }
 }

@@ -1,6 +1,5 @@
 //! What the linker's tests share: building guests and the stand-in library, running the output
 //! on a System API of which only `debug_print` does something.
-#![allow(dead_code, reason = "each test uses a part")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,15 +1,13 @@
 //! Pull from a canister in memory: consistency, hostile canisters, what is here already.
 
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
+use crate::double::{Double, Faults};
 use icwasi_cli::remote::path::RemotePath;
 use icwasi_cli::remote::{RetryPolicy, Retrying};
 use icwasi_cli::transfer::{NoProgress, PullOptions, Pulled, TransferError, pull, read_to};
 use icwasi_types::{Entry, FileType, Stat};
-use support::{Double, Faults};
 
 fn quick(double: Double) -> Retrying<Double> {
     let delay = Duration::from_micros(1);

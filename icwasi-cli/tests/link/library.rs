@@ -1,13 +1,11 @@
 //! The library that the linker carries: it can be relocated, and what a canister does not use
 //! stays out of it.
 
-mod link;
-
 use std::time::Instant;
 
+use crate::support::{c_guest, rust_guest};
 use icwasi_cli::link::verify::verify;
 use icwasi_cli::link::{LinkOptions, link as link_module};
-use link::{c_guest, rust_guest};
 
 /// One import of each preview1 function, so that nothing of them is dropped.
 fn all_functions() -> Vec<u8> {

@@ -6,14 +6,14 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use candid::Principal;
-use icwasi_cli::link::{ExecAccess, LinkError, LinkOptions, link};
+use icwasi_cli::link::{ExecAccess, LinkError, LinkOptions, Preopen, link};
 use icwasi_replica::core::{Core, CoreConfig, InstallMode, Settings, UserError};
 use icwasi_types::exec::{ExecRequest, ExecResult, MAX_STDOUT};
 use icwasi_types::{AdminError, Role};
 use serde_bytes::ByteBuf;
 
-#[path = "exec/admin.rs"]
 mod admin;
+mod methods;
 
 fn compile(source: &str, compiler: &str, flags: &[&str]) -> Vec<u8> {
     let out = tempfile::tempdir().expect("a directory");
@@ -91,7 +91,7 @@ impl Canister {
             args: args.map(str::to_owned).collect(),
             env: vec![("X".to_owned(), "y z".to_owned())],
             stdin: ByteBuf::from(stdin),
-            cwd: Some("/data".to_owned()),
+            cwd: None,
         })
     }
 
@@ -207,7 +207,7 @@ fn input_arguments_and_environment_are_of_the_run() {
         );
         assert_eq!(
             canister.run(&["args", "ä b", ""]).1,
-            "[program][args][ä b][] X=y z PWD=/data\n"
+            "[program][args][ä b][] X=y z PWD=none\n"
         );
         let linked = canister.request(&ExecRequest::default()).expect("runs");
         assert_eq!(linked.stdout, b"[linked][args] X=of the linker PWD=none\n");
@@ -346,6 +346,81 @@ fn the_method_has_a_name_and_an_interface() {
     };
     let error = link(&reactor, &options).expect_err("is refused");
     assert!(matches!(error, LinkError::NotACommand(_)), "{error}");
+}
+
+/// What is relative begins in the working directory, what is absolute does not.
+#[test]
+fn a_run_has_a_working_directory() {
+    with_stack(|| {
+        for program in [c_program(), rust_program()] {
+            let mut canister = Canister::new(program, &LinkOptions::default());
+            let mut run = |cwd: &str, args: &[&str]| {
+                let args = std::iter::once(&"program").chain(args);
+                let result = canister.request(&ExecRequest {
+                    args: args.map(|arg| (*arg).to_owned()).collect(),
+                    cwd: Some(cwd.to_owned()),
+                    ..ExecRequest::default()
+                })?;
+                let text = String::from_utf8_lossy(&result.stdout).into_owned();
+                Ok::<_, UserError>((result.exit_code, text))
+            };
+            let done = |text: &str| (0, text.to_owned());
+            let text = run("/", &["mkdir", "/data/deep", "/etc"]).expect("runs");
+            assert_eq!(text, done(""));
+            run("/data/deep/", &["write", "here", "1"]).expect("runs");
+            run("/data", &["write", "deep/there", "2"]).expect("runs");
+            run("/data", &["write", "/etc/absolute", "3"]).expect("runs");
+            for (cwd, path, text) in [
+                ("/", "data/deep/here", "1"),
+                ("/data", "./deep/here", "1"),
+                ("/data/deep", "/data/deep/there", "2"),
+                ("/data/deep", "there", "2"),
+                ("/data", "/etc/absolute", "3"),
+            ] {
+                assert_eq!(
+                    run(cwd, &["read", path]).expect("runs"),
+                    done(text),
+                    "{cwd} {path}"
+                );
+            }
+            // The next run begins in `/` again.
+            assert_eq!(run("/", &["read", "there"]).expect("runs").0, 2);
+            for (cwd, reason) in [
+                ("/nowhere", "no such directory"),
+                ("/data/deep/here", "not a directory"),
+                ("/data/deep/here/x", "not a directory"),
+                ("data", "not an absolute path"),
+                ("/data/../etc", "`..`"),
+                ("", "not an absolute path"),
+            ] {
+                let error = run(cwd, &["write", "/data/no", "x"]).expect_err(cwd);
+                assert!(error.message.contains(reason), "{reason}: {error}");
+            }
+            assert_eq!(run("/", &["read", "/data/no"]).expect("runs").0, 2);
+        }
+        // Where the program is given some directories only, it is in one of them.
+        let directory = |path: &str, read_only| Preopen {
+            path: path.to_owned(),
+            read_only,
+        };
+        let options = LinkOptions {
+            preopens: vec![directory("/a", false), directory("/a/ro", true)],
+            ..LinkOptions::default()
+        };
+        let mut canister = Canister::new(c_program(), &options);
+        let mut run = |cwd: &str| {
+            canister.request(&ExecRequest {
+                args: ["program", "try", "x"].map(str::to_owned).into(),
+                cwd: Some(cwd.to_owned()),
+                ..ExecRequest::default()
+            })
+        };
+        assert_eq!(run("/a").expect("runs").exit_code, 0);
+        // EROFS
+        assert_eq!(run("/a/ro").expect("runs").exit_code, 69);
+        let error = run("/b").expect_err("is outside");
+        assert!(error.message.contains("in none"), "{error}");
+    });
 }
 
 #[test]

@@ -1,15 +1,13 @@
 //! Push against a canister in memory: naming, resuming, faults.
 
-mod support;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::double::{Double, Faults, MAX_CHUNK};
 use icwasi_cli::remote::path::RemotePath;
 use icwasi_cli::remote::{RetryPolicy, Retrying};
 use icwasi_cli::transfer::{NoProgress, PushOptions, Pushed, TransferError, push};
 use proptest::prelude::*;
-use support::{Double, Faults, MAX_CHUNK};
 
 fn quick(double: Double) -> Retrying<Double> {
     let delay = Duration::from_micros(1);

@@ -1,9 +1,7 @@
 //! Small modules, compared as text, and a module that holds the library itself.
 
-mod link;
-
+use crate::support::{Canister, options};
 use icwasi_cli::link::{LinkError, LinkOptions, Mode, ModeChoice, link as link_module};
-use link::{Canister, options};
 
 /// A module that holds its own library, as a Rust canister with the crate does.
 const OWN_LIBRARY: &str = r#"
@@ -118,4 +116,62 @@ fn golden() {
     }
     let golden = std::fs::read_to_string(&path).expect("is there");
     assert_eq!(text, golden, "ICWASI_BLESS=1 accepts the new text");
+}
+
+/// Methods that exit, from a function through a table that returns a value.
+fn exiting(with_exit: bool) -> Vec<u8> {
+    let text = OWN_LIBRARY
+        .replace(
+            "  (memory",
+            r#"  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (global $stack (mut i32) (i32.const 4096))
+  (table funcref (elem $deep))
+  (type $value (func (param i32) (result i32)))
+  (memory"#,
+        )
+        .replace(
+            "  (func (export \"canister_update go\")",
+            r#"  (func (export "icwasi.p1.proc_exit") (param i32) (unreachable))
+  (func (export "icwasi.exit") (param i32)
+    (if (local.get 0) (then (unreachable)))
+    (call $print (i32.const 12) (i32.const 4)))
+  (func $deep (type $value)
+    (global.set $stack (i32.sub (global.get $stack) (i32.const 2048)))
+    (call $exit (local.get 0))
+    (call $print (i32.const 17) (i32.const 5))
+    (i32.const 1))
+  (func (export "canister_update leave")
+    (if (i32.ne (global.get $stack) (i32.const 4096)) (then (unreachable)))
+    (drop (call_indirect (type $value) (i32.const 0) (i32.const 0)))
+    (call $print (i32.const 17) (i32.const 5)))
+  (func (export "canister_update fail")
+    (drop (call_indirect (type $value) (i32.const 7) (i32.const 0))))
+  (func (export "callback") (drop (call $deep (i32.const 0))))
+  (func (export "canister_update go")"#,
+        );
+    let text = if with_exit {
+        text
+    } else {
+        text.replace("icwasi.exit", "other")
+    };
+    wat::parse_str(text).expect("is valid")
+}
+
+#[test]
+fn an_exit_unwinds_to_the_entry_point() {
+    let linked = link_module(&exiting(true), &LinkOptions::default()).expect("links");
+    let mut canister = Canister::new(&linked.module);
+    for _ in 0..3 {
+        let log = canister.call("canister_update leave").expect("ends");
+        assert_eq!(log, "enter\nartu\nleave");
+    }
+    canister.call("canister_update fail").expect_err("traps");
+    // Nothing would end the unwinding.
+    let mut canister = Canister::new(&linked.module);
+    canister.call("callback").expect_err("traps");
+
+    // A library that does not know of it: as before.
+    let linked = link_module(&exiting(false), &LinkOptions::default()).expect("links");
+    let mut canister = Canister::new(&linked.module);
+    canister.call("canister_update leave").expect_err("traps");
 }

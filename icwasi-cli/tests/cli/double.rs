@@ -1,5 +1,4 @@
 //! A canister in memory with the admin interface, and with faults.
-#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};

@@ -1,9 +1,7 @@
 //! Real guests with the stand-in library merged in, run under wasmtime.
 
-mod link;
-
+use crate::support::{Canister, c_guest, options, rust_guest};
 use icwasi_cli::link::{GrowthChoice, LinkError, LinkOptions, Mode, link as link_module};
-use link::{Canister, c_guest, options, rust_guest};
 
 #[test]
 fn rust_reactor_runs() {

@@ -1,10 +1,8 @@
 //! Damaged and unsuitable input: a clear error or valid output, never a panic.
 
-mod link;
-
+use crate::support::{options, standin};
 use icwasi_cli::link::verify::verify;
 use icwasi_cli::link::{LinkError, LinkOptions, check, link as link_module};
-use link::options;
 
 /// A module with one of everything that the linker rewrites.
 const SMALL: &str = r#"
@@ -198,7 +196,7 @@ fn rules_of_the_ic_are_checked() {
 /// A library that was not built as the linker needs it must be noticed.
 #[test]
 fn damaged_libraries_are_noticed() {
-    let library = link::standin();
+    let library = standin();
     let compressed = LinkOptions {
         library: Some(small()),
         ..LinkOptions::default()

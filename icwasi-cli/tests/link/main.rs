@@ -1,0 +1,8 @@
+//! The linker's tests, in one binary.
+
+mod hostile;
+mod inject;
+mod library;
+mod refusals;
+mod rewire;
+mod support;
