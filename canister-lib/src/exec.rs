@@ -63,14 +63,6 @@ fn push_length(out: &mut Vec<u8>, mut length: usize) {
     out.push(length as u8);
 }
 
-/// Called by the `proc_exit` that the linker writes: the program's functions return one after
-/// the other when this has returned.
-#[cfg(all(feature = "module", target_arch = "wasm32", target_os = "unknown"))]
-#[unsafe(export_name = "icwasi.exit")]
-extern "C" fn exit(code: u32) {
-    crate::runtime::with(|rt| run::exit(rt, code));
-}
-
 /// The edge to the System API.
 #[cfg(all(feature = "module", target_arch = "wasm32", target_os = "unknown"))]
 mod on_chain {

@@ -8,6 +8,7 @@
 mod abi;
 pub mod args_env;
 pub mod clock;
+mod cwd;
 pub mod errno;
 pub mod fd_dir;
 pub mod fd_io;

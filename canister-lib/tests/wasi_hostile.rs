@@ -154,6 +154,73 @@ fn calls() -> impl Strategy<Value = Vec<(usize, Arguments)>> {
     prop::collection::vec(prop_oneof![1 => path_call, 2 => any_call], 1..120)
 }
 
+/// What is not the guest's.
+const LIBRARY: std::ops::Range<u32> = 0x1_8000..0x2_8000;
+
+/// What touches the library's memory is refused, and nothing is done; beside it all is as ever.
+#[test]
+fn the_librarys_memory_is_not_the_guests() {
+    let mut p = Program::new();
+    p.library = Some(LIBRARY);
+    let fd = p.open("f", CREAT, RW).unwrap();
+    let (start, end, top) = (LIBRARY.start, LIBRARY.end, MEMORY as u32);
+    for (address, len, good) in [
+        (start - 100, 100, true),
+        (start - 100, 101, false),
+        (start - 1, 2, false),
+        (start, 1, false),
+        (start + 50, 1, false),
+        (end - 1, 1, false),
+        (end - 1, 2, false),
+        (start - 1, end - start + 2, false),
+        (DATA, top - DATA, false),
+        (end, 100, true),
+        (top - 8, 8, true),
+        (top - 20, 12, true),
+        (top - 7, 8, false),
+    ] {
+        for array in [IOVS, end, end + 64, top - 8] {
+            if array < address.saturating_add(len) && address < array + 8 {
+                continue;
+            }
+            p.put(array, &address.to_le_bytes());
+            p.put(array + 4, &len.to_le_bytes());
+            for out in [OUT, end + 32] {
+                if out < address + len && address < out + 4 {
+                    continue;
+                }
+                // Twice: the first call of a message is not the fast one.
+                for _ in 0..2 {
+                    let write = p.call(|rt, g| fd_io::fd_write(rt, g, fd, array, 1, out));
+                    let expected = if good { Ok(()) } else { Err(Errno::FAULT) };
+                    assert_eq!(
+                        write, expected,
+                        "{len} at {address:#x}, {array:#x}, {out:#x}"
+                    );
+                    let seek = |p: &mut Program| {
+                        let whence = Whence::from_preview1(0);
+                        p.call(|rt, g| fd_io::fd_seek(rt, g, fd, 0, whence, OUT))
+                    };
+                    seek(&mut p).unwrap();
+                    let read = p.call(|rt, g| fd_io::fd_read(rt, g, fd, array, 1, out));
+                    assert_eq!(
+                        read, expected,
+                        "{len} at {address:#x}, {array:#x}, {out:#x}"
+                    );
+                    p.call(|rt, _| fd_meta::fd_filestat_set_size(rt, fd, 0))
+                        .unwrap();
+                    seek(&mut p).unwrap();
+                }
+            }
+        }
+    }
+    for out in [start - 3, start, end - 4, end - 1] {
+        let tell = p.call(|rt, g| fd_io::fd_tell(rt, g, fd, out));
+        assert_eq!(tell, Err(Errno::FAULT), "{out:#x}");
+    }
+    assert!(p.bytes(start, LIBRARY.len()).iter().all(|byte| *byte == 0));
+}
+
 /// Calls that cannot succeed: there are no sockets and no signals.
 const ALWAYS_FAIL: [usize; 5] = [38, 41, 42, 43, 44];
 
@@ -176,6 +243,11 @@ fn any_call_with_anything() {
         p.open("file", 0, READ).unwrap();
         p.open(".", DIRECTORY, READ).unwrap();
         p.symlink("a", "link").unwrap();
+        // In every second case, a part of the memory belongs to an injected library.
+        if seed % 2 == 0 {
+            p.library = Some(LIBRARY);
+            p.memory[LIBRARY.start as usize..LIBRARY.end as usize].fill(0xa5);
+        }
         for (index, path) in (0..).zip(PATHS) {
             p.put(PATH + 32 * index, path.as_bytes());
         }
@@ -195,6 +267,10 @@ fn any_call_with_anything() {
                     );
                 }
             }
+        }
+        if p.library.is_some() {
+            let library = p.bytes(LIBRARY.start, LIBRARY.len());
+            prop_assert!(library.iter().all(|byte| *byte == 0xa5), "it was written");
         }
         p.rt.leave();
         let findings = p.rt.fs().unwrap().check();

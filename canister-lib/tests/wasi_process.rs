@@ -20,6 +20,7 @@ fn configured(config: &LinkConfig) -> Program {
     Program {
         rt,
         memory: vec![0; MEMORY],
+        library: None,
         stable: VectorMemory::default(),
         dir: ROOT,
     }
@@ -317,6 +318,7 @@ fn random_numbers_never_repeat() {
         let mut p = Program {
             rt,
             memory: vec![0; MEMORY],
+            library: None,
             stable,
             dir: ROOT,
         };
@@ -391,7 +393,11 @@ fn exit_and_signals() {
     let mut p = Program::new();
     p.write(1, b"last words").unwrap();
     let trap = catch_unwind(AssertUnwindSafe(|| proc::proc_exit(&mut p.rt, 3))).unwrap_err();
-    assert!(trap.downcast_ref::<String>().unwrap().contains("exit(3)"));
+    assert!(
+        trap.downcast_ref::<String>()
+            .unwrap()
+            .contains("exit code 3")
+    );
     assert_eq!(p.printed(), ["last words"]);
     fails(proc::proc_raise(6), Errno::NOTSUP);
     fails(proc::proc_raise(31), Errno::INVAL);

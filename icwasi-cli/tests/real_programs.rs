@@ -42,6 +42,15 @@ fn main() {
             )?;
             check_files(&out)
         }),
+        with(&arguments, "sqlite_shell", packages::sqlite, sqlite_shell),
+        with(&arguments, "cpython", packages::interpreters, |dir| {
+            let program = dir.join("python.wasm");
+            interpreter(&program, &["-c", PYTHON], "hello 500500\n")
+        }),
+        with(&arguments, "quickjs", packages::interpreters, |dir| {
+            let program = dir.join("quickjs.wasm");
+            interpreter(&program, &["--std", "-e", JAVASCRIPT], "hello 500500\n")
+        }),
         with(&arguments, "zig_files", packages::zig, |zig| {
             for mode in ["Debug", "ReleaseSmall"] {
                 let out = build(&format!("zig-{mode}.wasm"));
@@ -49,7 +58,8 @@ fn main() {
                 command.args(["build-exe", "-target", "wasm32-wasi", "-O", mode]);
                 command.arg(format!("-femit-bin={}", out.display()));
                 compile(zig_cache(&mut command).arg(source("files.zig")))?;
-                check_run(&out, &["data"], "", 7, "40 files, 4780 bytes\n")?;
+                // Zig begins in the first directory that is open.
+                check_run(&out, &["."], "", 7, "40 files, 4780 bytes\n")?;
             }
             Ok(())
         }),
@@ -264,3 +274,98 @@ fn rust_stress() -> Result<(), Failed> {
     let mut listing = Command::new("diff");
     compile(listing.args(["-r"]).arg(here.path()).arg(dir.path()))
 }
+
+/// The shell with a script: it makes a database, which the next run reads, and which is sound.
+fn sqlite_shell(sources: &Path) -> Result<(), Failed> {
+    let out = build("sqlite.wasm");
+    let mut command = clang("clang-22");
+    command.args([
+        "-O2",
+        "-w",
+        "-DSQLITE_THREADSAFE=0",
+        "-DSQLITE_OMIT_LOAD_EXTENSION",
+    ]);
+    command.args([
+        "-DSQLITE_NOHAVE_SYSTEM",
+        "-DSQLITE_OMIT_POPEN",
+        "-Dchmod(path,mode)=0",
+    ]);
+    for part in ["signal", "getpid", "process-clocks", "mman"] {
+        let name = part.replace('-', "_").to_uppercase();
+        command.arg(format!("-D_WASI_EMULATED_{name}"));
+        command.arg(format!("-lwasi-emulated-{part}"));
+    }
+    for source in ["sqlite3.c", "shell.c"] {
+        command.arg(sources.join(source));
+    }
+    compile(command.arg("-lm").arg("-o").arg(&out))?;
+
+    let dir = tempfile::tempdir()?;
+    fs::write(dir.path().join("script.sql"), SCRIPT)?;
+    let shell = |input: &str| {
+        let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_icwasi"));
+        command.env("XDG_CACHE_HOME", build("cache"));
+        let mut mapping = dir.path().as_os_str().to_owned();
+        mapping.push(OsStr::new("::/data"));
+        command
+            .args(["run", "--out", "--cwd", "/data", "--dir"])
+            .arg(mapping);
+        command.arg(&out).args(["--", "-batch", "cities.db"]);
+        command.write_stdin(input).output().expect("icwasi starts")
+    };
+    let made = "\
+journal|delete
+rows|10000|50005000
+city 7777|7777
+ok
+";
+    check(&shell(".read script.sql\n"), 0, made)?;
+    let next = shell("PRAGMA integrity_check; SELECT count(*), max(population) FROM city;\n");
+    check(&next, 0, "ok\n10000|10000\n")?;
+    // An error in the last statement is the exit code, and what was committed before is kept.
+    let failed = shell("INSERT INTO city VALUES('new', 1); SELECT nonsense;\n");
+    check(&failed, 1, "")?;
+    let left = shell("SELECT count(*) FROM city;\n");
+    check(&left, 0, "10001\n")
+}
+
+const SCRIPT: &str = "\
+SELECT 'journal', * FROM pragma_journal_mode;
+CREATE TABLE city(name TEXT, population INTEGER);
+BEGIN;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+  INSERT INTO city SELECT 'city ' || i, i FROM n;
+COMMIT;
+CREATE INDEX by_name ON city(name);
+SELECT 'rows', count(*), sum(population) FROM city;
+SELECT * FROM city WHERE name = 'city 7777';
+PRAGMA integrity_check;
+";
+
+/// A script that writes a file, sums up, and leaves with a code of its own.
+fn interpreter(program: &Path, args: &[&str], stdout: &str) -> Result<(), Failed> {
+    let (output, dir) = run(program, args, "");
+    check(&output, 3, stdout)?;
+    let left = fs::read_to_string(dir.path().join("made"))?;
+    if left == "made by a script" {
+        return Ok(());
+    }
+    Err(left.into())
+}
+
+const PYTHON: &str = "\
+import sys
+open('/data/made', 'w').write('made by a script')
+print('hello', sum(range(1001)))
+sys.exit(3)
+";
+
+const JAVASCRIPT: &str = "\
+const file = std.open('/data/made', 'w');
+file.puts('made by a script');
+file.close();
+let sum = 0;
+for (let n = 0; n <= 1000; n++) sum += n;
+console.log('hello', sum);
+std.exit(3);
+";

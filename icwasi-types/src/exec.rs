@@ -18,7 +18,7 @@ pub struct ExecRequest {
     pub env: Vec<(String, String)>,
     /// What the program reads from its standard input.
     pub stdin: ByteBuf,
-    /// Value of the variable `PWD`.
+    /// Working directory, an absolute path; `None`: relative paths begin in `/`.
     pub cwd: Option<String>,
 }
 

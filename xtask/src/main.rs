@@ -30,7 +30,7 @@ enum Command {
         /// that POCKET_IC_BIN names.
         filter: Option<String>,
     },
-    /// Measure: files in instructions, the replica in time.
+    /// Measure: files in instructions, the replica and the linker in time.
     Bench {
         /// What to measure.
         what: Bench,
@@ -64,6 +64,8 @@ enum Bench {
     Fs,
     /// The local replica against its speed goals (a release build).
     Replica,
+    /// Linking, what exits cost, and the start of `icwasi run` (a release build).
+    Link,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -122,16 +124,20 @@ fn execute(command: Command) -> Result<()> {
             run(bench.args(options))
         }
         Command::Bench {
-            what: Bench::Replica,
+            what: what @ (Bench::Replica | Bench::Link),
             options,
         } => {
+            let (package, name) = match what {
+                Bench::Link => ("icwasi-cli", "link"),
+                _ => ("icwasi-replica", "speed"),
+            };
             let mut bench = cargo();
             // Paths in the options are relative to where this was called.
             bench.current_dir(std::env::current_dir()?);
             bench.arg("bench").arg("--manifest-path");
             bench.arg(xtask::process::root().join("Cargo.toml"));
             bench.args(["--quiet", "--locked", "--package"]);
-            bench.args(["icwasi-replica", "--bench", "speed", "--"]);
+            bench.args([package, "--bench", name, "--"]);
             run(bench.args(options))
         }
         Command::Canister {

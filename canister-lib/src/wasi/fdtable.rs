@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use icwasi_types::Preopen;
 
+use super::cwd::Cwd;
 use super::errno::{Errno, Result};
 use super::mounts::{Mount, Object};
 use super::types::rights;
@@ -76,6 +77,8 @@ pub struct FdTable {
     ready: bool,
     /// What the program finds open. None: `/`.
     preopens: Vec<Rc<Preopen>>,
+    /// What a run with a working directory finds open instead.
+    cwd: Option<(Dir, Vec<Rc<Preopen>>)>,
 }
 
 impl FdTable {
@@ -86,12 +89,30 @@ impl FdTable {
             lowest_free: 0,
             ready: false,
             preopens: Vec::new(),
+            cwd: None,
         }
     }
 
     /// Says what a program that has opened nothing finds open.
     pub(crate) fn set_preopens(&mut self, preopens: &[Preopen]) {
         self.preopens = preopens.iter().cloned().map(Rc::new).collect();
+    }
+
+    /// What a program finds open, unless it has a working directory.
+    pub(crate) fn preopens(&mut self) -> Vec<Rc<Preopen>> {
+        if self.preopens.is_empty() {
+            self.set_preopens(&[Preopen {
+                path: "/".to_owned(),
+                read_only: false,
+            }]);
+        }
+        self.preopens.clone()
+    }
+
+    /// A run begins, in a working directory.
+    pub(crate) fn enter(&mut self, cwd: Cwd) {
+        self.ready = false;
+        self.cwd = cwd.open;
     }
 
     #[cold]
@@ -102,17 +123,18 @@ impl FdTable {
             Some(Descriptor::Stdout),
             Some(Descriptor::Stderr),
         ];
-        if self.preopens.is_empty() {
-            self.set_preopens(&[Preopen {
-                path: "/".to_owned(),
-                read_only: false,
-            }]);
-        }
-        for preopen in &self.preopens {
+        let preopens = match self.cwd.take() {
+            Some((dot, others)) => {
+                self.entries.push(Some(Descriptor::Dir(dot)));
+                others
+            }
+            None => self.preopens(),
+        };
+        for preopen in preopens {
             self.entries.push(Some(Descriptor::Dir(Dir {
                 at: None,
-                preopen: Some(preopen.clone()),
                 read_only: preopen.read_only,
+                preopen: Some(preopen),
                 rights: rights::DIRECTORY,
                 inheriting: rights::DIRECTORY | rights::FILE,
             })));
@@ -200,7 +222,9 @@ impl FdTable {
     pub(crate) fn take_all(&mut self) -> Vec<Descriptor> {
         self.ready = false;
         let entries = std::mem::take(&mut self.entries);
-        entries.into_iter().flatten().collect()
+        // One that no descriptor was ever asked of.
+        let unused = self.cwd.take().map(|(dot, _)| Descriptor::Dir(dot));
+        entries.into_iter().flatten().chain(unused).collect()
     }
 
     /// Moves `from` to `to`, which both exist, and returns what `to` was.

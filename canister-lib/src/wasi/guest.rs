@@ -2,8 +2,13 @@
 //!
 //! On the IC it is the linear memory that this library lives in, too: a guest pointer is a plain
 //! address. A range that reaches over the end of the memory is `EFAULT`, where other runtimes
-//! trap. Buffers at address 0 are `EFAULT` as well (structures are accepted there), since Rust
-//! has no slice at null.
+//! trap, and so is one that touches what belongs to an injected library. Buffers at address 0 are
+//! `EFAULT` as well (structures are accepted there), since Rust has no slice at null.
+//!
+//! ```text
+//! 0     last of the low part   library (if injected)   beyond        last of the high part
+//! |------- guest ----------|---------------------------|------------ guest -----------|
+//! ```
 
 use core::marker::PhantomData;
 
@@ -14,21 +19,69 @@ pub const MAX_IOVECS: u32 = 1024;
 
 #[cfg(target_family = "wasm")]
 thread_local! {
-    /// Address of the last eight bytes of the memory when it mattered last: asking costs as much
-    /// as all other checks of a call.
-    static KNOWN_LAST: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
+    /// See [`Bounds`]. What is known of the end of the memory is what it was when it mattered last:
+    /// asking costs as much as all other checks of a call.
+    static BOUNDS: core::cell::Cell<Bounds> = const { core::cell::Cell::new(Bounds::new()) };
 }
 
-/// Bytes at the end of the memory that [`Guest::single`] wants behind every address.
+/// Bytes at the end of a part of the memory that [`Guest::single`] wants behind every address.
 const LAST: u64 = 8;
+
+/// Where the guest's memory is.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Address of the last [`LAST`] bytes before the library; without one, of the memory.
+    last: u32,
+    /// Address behind the library; `u32::MAX` without one.
+    beyond: u32,
+    /// Address of the last [`LAST`] bytes of the memory, if there is a library before them.
+    high_last: u32,
+}
+
+impl Bounds {
+    const fn new() -> Self {
+        Self {
+            last: 0,
+            beyond: u32::MAX,
+            high_last: 0,
+        }
+    }
+
+    /// A memory of `size` bytes, of which the library has the range, if there is one.
+    #[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for tests"))]
+    fn with(size: u64, library: Option<core::ops::Range<u32>>) -> Self {
+        // At most 4 GiB, as on wasm.
+        let last = u32::try_from(size.saturating_sub(LAST)).unwrap_or(u32::MAX - 7);
+        match library {
+            None => Self {
+                last,
+                ..Self::new()
+            },
+            Some(library) => Self {
+                last: library.start.saturating_sub(LAST as u32),
+                beyond: library.end,
+                high_last: last,
+            },
+        }
+    }
+}
+
+/// Says which part of the memory is not the guest's.
+#[cfg(all(feature = "module", target_arch = "wasm32", target_os = "unknown"))]
+pub(crate) fn set_library(start: u32, end: u32) {
+    let size = (core::arch::wasm32::memory_size(0) as u64) << 16;
+    BOUNDS.set(Bounds::with(size, Some(start..end)));
+}
 
 /// Checked access to the guest's memory.
 #[derive(Debug)]
 pub struct Guest<'m> {
     /// An exposed address: a pointer made from null would never alias anything for LLVM.
     base: usize,
-    /// Address of the last [`LAST`] bytes.
+    /// [`Bounds::last`]: enough for most addresses.
     last: u32,
+    #[cfg(not(target_family = "wasm"))]
+    bounds: Bounds,
     memory: PhantomData<&'m mut [u8]>,
 }
 
@@ -43,25 +96,49 @@ impl Guest<'static> {
     pub unsafe fn own() -> Self {
         Self {
             base: 0,
-            last: KNOWN_LAST.get(),
+            last: BOUNDS.with(|bounds| bounds.get().last),
             memory: PhantomData,
         }
     }
 }
 
 impl<'m> Guest<'m> {
-    /// A stand-in for tests: `memory` is all of the guest's memory, 8 bytes at least.
+    /// A stand-in for tests: `memory` is all of the memory, 8 bytes at least, and all of it but
+    /// `library` is the guest's.
     ///
     /// # Panics
     /// If it is shorter.
-    pub fn over(memory: &'m mut [u8]) -> Self {
-        assert!(memory.len() as u64 >= LAST, "a memory of 8 bytes at least");
+    #[cfg(not(target_family = "wasm"))]
+    pub fn around(memory: &'m mut [u8], library: Option<core::ops::Range<u32>>) -> Self {
+        let size = memory.len() as u64;
+        assert!(size >= LAST, "a memory of 8 bytes at least");
+        let bounds = Bounds::with(size, library);
         Self {
             base: memory.as_mut_ptr().expose_provenance(),
-            // At most 4 GiB, as on wasm.
-            last: u32::try_from(memory.len() as u64 - LAST).unwrap_or(u32::MAX - 7),
+            last: bounds.last,
+            bounds,
             memory: PhantomData,
         }
+    }
+
+    #[inline(always)]
+    fn bounds(&self) -> Bounds {
+        #[cfg(target_family = "wasm")]
+        return BOUNDS.get();
+        #[cfg(not(target_family = "wasm"))]
+        self.bounds
+    }
+
+    /// Whether the bytes from `address` to `end` are the guest's, if they do not lie in the part
+    /// that [`Self::last`] is the end of.
+    #[inline]
+    fn is_elsewhere(&self, address: u32, end: u64) -> bool {
+        let bounds = self.bounds();
+        if bounds.beyond == u32::MAX {
+            return end <= self.size_now();
+        }
+        address >= bounds.beyond
+            && (end <= u64::from(bounds.high_last) + LAST || end <= self.size_now())
     }
 
     /// The size; what is known may be what it was earlier, since memories only grow.
@@ -70,17 +147,21 @@ impl<'m> Guest<'m> {
         #[cfg(target_family = "wasm")]
         {
             let size = (core::arch::wasm32::memory_size(0) as u64) << 16;
+            let mut bounds = BOUNDS.get();
             // A memory of no page would have no code that runs here.
-            KNOWN_LAST.set(size.saturating_sub(LAST) as u32);
+            let last = size.saturating_sub(LAST) as u32;
+            if bounds.beyond == u32::MAX {
+                bounds.last = last;
+            } else {
+                bounds.high_last = last;
+            }
+            BOUNDS.set(bounds);
             size
         }
         #[cfg(not(target_family = "wasm"))]
-        self.known_size()
-    }
-
-    #[inline]
-    fn known_size(&self) -> u64 {
-        u64::from(self.last) + LAST
+        {
+            u64::from(self.bounds.last.max(self.bounds.high_last)) + LAST
+        }
     }
 
     #[inline]
@@ -92,7 +173,7 @@ impl<'m> Guest<'m> {
     #[inline]
     fn range(&self, address: u32, len: u32) -> Result<*mut u8> {
         let end = u64::from(address) + u64::from(len);
-        if end > self.known_size() && end > self.size_now() {
+        if end > u64::from(self.last) + LAST && !self.is_elsewhere(address, end) {
             return Err(Errno::FAULT);
         }
         Ok(self.pointer(address))
@@ -104,20 +185,37 @@ impl<'m> Guest<'m> {
     #[inline(always)]
     pub fn single(&mut self, array: u32, out: u32) -> Option<&mut [u8]> {
         let last = self.last;
-        if array > last || out > last {
+        if (array > last && !self.is_high(array)) || (out > last && !self.is_high(out)) {
             return None;
         }
-        // SAFETY: eight bytes exist at addresses up to `last`; byte arrays have no alignment.
+        // SAFETY: eight bytes exist at addresses up to `last`, and where `is_high` says so; byte
+        // arrays have no alignment.
         let pair = unsafe { self.pointer(array).cast::<[u8; 8]>().read() };
         let pair = u64::from_le_bytes(pair);
         let (address, len) = (pair as u32, (pair >> 32) as u32);
         let start = self.pointer(address);
-        if len > last || address > last - len || len == 0 || start.is_null() {
+        if len == 0 || start.is_null() {
             return None;
         }
-        // SAFETY: the sum of address and length is at most `last`, so the bytes exist; `&mut self`
-        // makes this the only reference.
+        if len > last || address > last - len {
+            let Bounds {
+                beyond, high_last, ..
+            } = self.bounds();
+            if address < beyond || len > high_last || address > high_last - len {
+                return None;
+            }
+        }
+        // SAFETY: the sum of address and length is at most `last` or, behind the library,
+        // `high_last`, so the bytes exist and are the guest's; `&mut self` makes this the only
+        // reference.
         Some(unsafe { core::slice::from_raw_parts_mut(start, len as usize) })
+    }
+
+    /// Whether eight bytes at `address` are known to be the guest's, behind the library.
+    #[inline(never)]
+    fn is_high(&self, address: u32) -> bool {
+        let bounds = self.bounds();
+        address >= bounds.beyond && address <= bounds.high_last
     }
 
     /// Checks that `len` bytes at `address` exist.

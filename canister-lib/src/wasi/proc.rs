@@ -9,7 +9,8 @@ use crate::runtime::Runtime;
 pub fn proc_exit(rt: &mut Runtime, code: u32) -> ! {
     rt.flush_stdio();
     rt.env().trap(
-        format!("icwasi: the program called exit({code}); the message is rolled back").as_bytes(),
+        format!("icwasi: exit code {code}: the program called exit; the message is rolled back")
+            .as_bytes(),
     )
 }
 

@@ -3,7 +3,7 @@
 use icwasi_types::exec::{ExecRequest, ExecResult, MAX_STDERR, MAX_STDOUT};
 use serde_bytes::ByteBuf;
 
-use super::fd_meta;
+use super::{cwd as working, fd_meta};
 use crate::runtime::Runtime;
 
 /// Output of a run, up to a limit.
@@ -67,18 +67,17 @@ pub fn begin(rt: &mut Runtime, request: ExecRequest) -> Result<(), String> {
     if let Some(arg) = args.iter().find(|arg| arg.contains('\0')) {
         return Err(format!("the argument {arg:?} holds a NUL"));
     }
-    if let Some(cwd) = cwd {
-        if !cwd.starts_with('/') {
-            return Err(format!("cwd must be an absolute path, not {cwd:?}"));
-        }
-        env.push(("PWD".to_owned(), cwd));
-    }
     for (name, value) in &env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             return Err(format!(
                 "the environment variable {name:?} = {value:?} is not a name and a value without NUL"
             ));
         }
+    }
+    if let Some(cwd) = cwd {
+        let cwd = working::find(rt, &cwd)?;
+        env.push(("PWD".to_owned(), cwd.path.clone()));
+        rt.wasi.fds.enter(cwd);
     }
     rt.wasi.stdio.set_input(stdin.into_vec());
     rt.wasi.run = Some(Run {
@@ -107,11 +106,12 @@ pub fn end(rt: &mut Runtime) -> Option<ExecResult> {
     })
 }
 
-/// `proc_exit` of a program whose callers will leave. Traps outside of a run, as
-/// [`super::proc::proc_exit`] does.
+/// `proc_exit` of a program whose callers will leave. Outside of a run, it ends a method: that
+/// did its work if the code is 0, else this traps as [`super::proc::proc_exit`] does.
 pub fn exit(rt: &mut Runtime, code: u32) {
     match &mut rt.wasi.run {
         Some(run) => run.exit_code = code,
+        None if code == 0 => {}
         None => super::proc::proc_exit(rt, code),
     }
 }

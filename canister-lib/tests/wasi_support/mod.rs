@@ -33,6 +33,8 @@ pub const MEMORY: usize = 0x4_0000;
 pub struct Program {
     pub rt: Runtime,
     pub memory: Vec<u8>,
+    /// What of the memory belongs to an injected library.
+    pub library: Option<std::ops::Range<u32>>,
     pub stable: VectorMemory,
     /// The directory from which paths are resolved.
     pub dir: u32,
@@ -70,6 +72,7 @@ impl Program {
         Self {
             rt,
             memory: vec![0; MEMORY],
+            library: None,
             stable,
             dir: ROOT,
         }
@@ -109,7 +112,8 @@ impl Program {
 
     /// Calls a WASI function.
     pub fn call<R>(&mut self, f: impl FnOnce(&mut Runtime, &mut Guest<'_>) -> R) -> R {
-        f(&mut self.rt, &mut Guest::over(&mut self.memory))
+        let library = self.library.clone();
+        f(&mut self.rt, &mut Guest::around(&mut self.memory, library))
     }
 
     pub fn put(&mut self, at: u32, bytes: &[u8]) {

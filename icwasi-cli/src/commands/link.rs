@@ -160,6 +160,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         exec_access: args.exec_access.into(),
         growth: args.growth.into(),
         headroom: args.headroom,
+        exit_unwinds: true,
         library: None,
     };
     let linked = link::link(&input, &options)

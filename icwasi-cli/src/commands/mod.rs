@@ -221,8 +221,7 @@ pub fn kind_of(error: &anyhow::Error) -> &'static str {
         if let Some(e) = cause.downcast_ref::<RunError>() {
             return match e {
                 RunError::Link(_) | RunError::NotACommand | RunError::Refused(_) => "link",
-                RunError::Transfer(e) => e.kind(),
-                RunError::Remote(e) => e.kind(),
+                RunError::Files(_) => "files",
                 _ => "run",
             };
         }

@@ -4,11 +4,15 @@ use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use icwasi_cli::link::Preopen;
 use icwasi_cli::run::{self, Finished, Mapping, Outcome, RunOptions};
 use serde_json::json;
 
 use super::{Context, UsageError, link};
 use crate::exit::ExitStatus;
+
+/// Errors of copying back that are shown besides the first.
+const SHOWN: usize = 20;
 
 /// Run a WASI program as the Internet Computer would, in this process.
 ///
@@ -17,9 +21,14 @@ use crate::exit::ExitStatus;
 /// Computer. Its output and exit code are passed on; 134 if it traps.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Directory to copy into the canister before the run; repeatable. `::ro`: not copied back.
+    /// Directory to copy into the canister before the run, at an absolute path; repeatable. The
+    /// program finds these directories open and no others; without, an empty `/`. One covers what
+    /// another has at its place. `::ro`: the program cannot change it, and it is not copied back.
     #[arg(long = "dir", value_name = "HOST::GUEST[::ro]", value_parser = parse_mapping)]
     directories: Vec<Mapping>,
+    /// Directory of the canister in which relative paths begin [default: /].
+    #[arg(long, value_name = "GUEST")]
+    cwd: Option<String>,
     /// Environment variable; repeatable, the last of equal names wins.
     #[arg(long, value_name = "NAME=VALUE", value_parser = link::parse_env)]
     env: Vec<(String, String)>,
@@ -30,8 +39,8 @@ pub struct Args {
     /// icwasi, unless it is a terminal]. It is read to its end before the program starts.
     #[arg(long, value_name = "FILE|-")]
     stdin: Option<PathBuf>,
-    /// Copy directories back after the run, but those with `::ro`; files that the program removed
-    /// stay here.
+    /// Copy back what the program made or changed in the directories, but in those with `::ro`;
+    /// nothing here is removed. After a trap, nothing is copied.
     #[arg(long)]
     out: bool,
     /// Say what the run cost, on stderr.
@@ -80,6 +89,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         stdin,
         directories: args.directories,
         copy_back: args.out,
+        cwd: args.cwd,
         growth: args.growth.into(),
         headroom: args.headroom,
         compile_cache: if args.no_cache {
@@ -91,6 +101,19 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     match run::run(&module, options).await? {
         Outcome::Finished(finished) => {
             report(&finished, args.stats, context)?;
+            if let [first, rest @ ..] = &finished.not_copied[..] {
+                for error in rest.iter().take(SHOWN) {
+                    context.printer.note(&error.to_string());
+                }
+                let text = format!(
+                    "the program ended with exit code {}, but {} of its files were not copied \
+                     back: {first}",
+                    finished.result.exit_code,
+                    finished.not_copied.len(),
+                );
+                context.printer.error("files", &anyhow::anyhow!(text));
+                return Ok(ExitStatus::Failed);
+            }
             // As a shell shows it.
             Ok(ExitStatus::Program(finished.result.exit_code as u8))
         }
@@ -117,6 +140,7 @@ fn report(finished: &Finished, stats: bool, context: &Context) -> anyhow::Result
         result,
         stats: used,
         cycles,
+        ..
     } = finished;
     if !context.printer.json {
         // The program's output is passed on as it is, also to a terminal, as any runtime does.
@@ -163,14 +187,19 @@ fn parse_mapping(text: &str) -> Result<Mapping, String> {
         Some("ro") => true,
         Some(other) => return Err(format!("expected `::ro`, not `::{other}`")),
     };
-    match (host, guest, parts.next()) {
-        (Some(host), Some(guest), None) if !host.is_empty() && guest.starts_with('/') => {
-            Ok(Mapping {
-                host: host.into(),
-                guest: guest.to_owned(),
-                read_only,
-            })
-        }
-        _ => Err("expected HOST::GUEST, GUEST an absolute path such as /data".to_owned()),
+    let (Some(host), Some(guest), None) = (host, guest, parts.next()) else {
+        return Err("expected HOST::GUEST, such as ./files::/data".to_owned());
+    };
+    if host.is_empty() {
+        return Err("the directory here is missing: `.` is the current one".to_owned());
     }
+    let path = guest.to_owned();
+    let preopen = Preopen { path, read_only };
+    let check = preopen.components().map(|_| ());
+    check.map_err(|e| format!("expected HOST::GUEST, such as ./files::/data: `{guest}`: {e}"))?;
+    Ok(Mapping {
+        host: host.into(),
+        guest: preopen.path,
+        read_only,
+    })
 }

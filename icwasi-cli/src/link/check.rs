@@ -32,10 +32,31 @@ pub struct CheckReport {
     pub problems: Vec<String>,
 }
 
-/// Examines a module. Errors are those of a file that is no core module at all.
+impl CheckReport {
+    /// Of a module that cannot be taken apart.
+    fn refused(figures: Figures, error: &LinkError) -> Self {
+        CheckReport {
+            mode: Mode::Inject,
+            wasi: Vec::new(),
+            ic0: Vec::new(),
+            unknown: Vec::new(),
+            entries: Vec::new(),
+            command: false,
+            growth: Growth::Anywhere,
+            figures,
+            problems: vec![error.to_string()],
+        }
+    }
+}
+
+/// Examines a module. An error means that the file is not WebAssembly at all.
 pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
-    let parsed = Module::parse(module)?;
     let verdict = verify::verify(module);
+    let parsed = match Module::parse(module) {
+        Ok(parsed) => parsed,
+        Err(error @ LinkError::NotWasm { .. }) => return Err(error),
+        Err(error) => return Ok(CheckReport::refused(verdict.figures, &error)),
+    };
     let mut report = CheckReport {
         mode: choose_mode(&parsed, ModeChoice::Auto)?,
         wasi: Vec::new(),

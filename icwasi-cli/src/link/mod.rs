@@ -18,6 +18,7 @@ mod encode;
 mod entry;
 mod error;
 mod exec;
+mod exit;
 mod growth;
 mod ic0;
 mod layout;
@@ -133,6 +134,8 @@ pub struct LinkOptions {
     /// Bytes kept free behind the guest's initial memory, which it is handed first (*inject*).
     /// `None`: [`CONTIGUOUS_HEADROOM`] for a guest that takes growth for contiguous, else nothing.
     pub headroom: Option<u64>,
+    /// An exit unwinds, so that what was written is kept; without, it traps. For measurements.
+    pub exit_unwinds: bool,
     /// Another library instead of the linker's own copy (*inject*; development and tests).
     pub library: Option<Vec<u8>>,
 }
@@ -166,6 +169,7 @@ impl Default for LinkOptions {
             arena: DEFAULT_ARENA,
             growth: GrowthChoice::Auto,
             headroom: None,
+            exit_unwinds: true,
             library: None,
         }
     }

@@ -90,11 +90,13 @@ fn synth_name(plan: &Plan<'_>, at: u32, synth: &Synth) -> String {
         Synth::ConfigCopy => "config_copy",
         Synth::ArenaStart => "arena_start",
         Synth::ArenaSize => "arena_size",
+        Synth::LibraryStart => "library_start",
+        Synth::LibraryEnd => "library_end",
         Synth::MemorySize => "memory_size",
         Synth::MemoryGrow => "memory_grow",
         Synth::RunStart => "run_start",
         Synth::CheckGuard(_) => "check_guard",
-        Synth::ProcExit(_) => "proc_exit",
+        Synth::ProcExit(_) | Synth::MethodExit(..) => "proc_exit",
         Synth::Entry(_) => {
             let entry = plan.entries.iter().find(|e| e.target == Target::Synth(at));
             entry.map_or("entry", |e| e.name.as_str())

@@ -10,6 +10,7 @@ use super::encode::type_name;
 use super::entry::{Entry, Step};
 use super::error::LinkError;
 use super::exec::Exec;
+use super::exit::MethodExit;
 use super::growth::Growth;
 use super::layout::Layout;
 use super::library::Library;
@@ -40,6 +41,8 @@ pub(crate) enum Synth {
     ConfigCopy,
     ArenaStart,
     ArenaSize,
+    LibraryStart,
+    LibraryEnd,
     MemorySize,
     MemoryGrow,
     /// Runs the guest's `_start` from its initial memory.
@@ -48,6 +51,8 @@ pub(crate) enum Synth {
     CheckGuard(Target),
     /// `proc_exit` that unwinds; calls `icwasi.exit`.
     ProcExit(Target),
+    /// The same in a method; calls `icwasi.exit`, or `icwasi.p1.proc_exit` where it cannot unwind.
+    MethodExit(Target, Target),
     /// An entry point of a message.
     Entry(Entry),
 }
@@ -66,8 +71,10 @@ pub(crate) struct Plan<'a> {
     pub layout: Option<Layout>,
     /// The guest is a command that a method runs.
     pub exec: Option<Exec>,
-    /// How an exit of the command finds its way out.
+    /// How an exit finds its way out.
     pub unwind: Option<Unwind>,
+    /// Where it ends, if the guest is no command.
+    pub method_exit: Option<MethodExit>,
     /// How the library gets random bytes.
     pub reseed: Option<Reseed>,
     pub types: TypeTable,
@@ -89,6 +96,30 @@ pub(crate) struct Plan<'a> {
     /// Output index of the guest's and the library's functions.
     pub guest_functions: Vec<u32>,
     pub library_functions: Vec<u32>,
+}
+
+/// How an exit of the guest finds its way out: not at all if it has none, or, in a guest that holds
+/// the library, if that is too old to know of it.
+fn plan_exit(
+    guest: &Module<'_>,
+    library: Option<&Library<'_>>,
+    layout: Option<&Layout>,
+    command: bool,
+) -> Result<(Option<Unwind>, Option<MethodExit>), LinkError> {
+    let injected = library.zip(layout);
+    if let (true, Some((library, layout))) = (command, injected) {
+        let flag = layout.exec_globals(library).exiting;
+        return Ok((Some(Unwind::new(guest, flag)?), None));
+    }
+    let provider = library.map_or(guest, |library| &library.module);
+    let exits = guest.imports.iter().any(|i| is_exit(i.module, i.name));
+    if !exits || provider.export("icwasi.exit").is_none() {
+        return Ok((None, None));
+    }
+    let mut exit = MethodExit::new(guest, injected);
+    let unwind = Unwind::new(guest, exit.exiting)?;
+    exit.restore(&unwind.stack_pointers);
+    Ok((Some(unwind), Some(exit)))
 }
 
 /// Chooses the mode by what the module holds.
@@ -132,11 +163,10 @@ impl<'a> Plan<'a> {
             })
             .transpose()?;
         let exec = Exec::new(guest, options, library.is_some())?;
-        let unwind = match (&exec, library, layout) {
-            (Some(_), Some(library), Some(layout)) => {
-                Some(Unwind::new(guest, layout.exec_globals(library).exiting)?)
-            }
-            _ => None,
+        let (unwind, method_exit) = if options.exit_unwinds {
+            plan_exit(guest, library, layout.as_ref(), exec.is_some())?
+        } else {
+            (None, None)
         };
         let mut types = TypeTable::new(&guest.types);
         let library_types = library.map_or_else(Vec::new, |library| {
@@ -153,6 +183,7 @@ impl<'a> Plan<'a> {
             layout,
             exec,
             unwind,
+            method_exit,
             reseed: None,
             types,
             library_types,
@@ -232,10 +263,17 @@ impl<'a> Plan<'a> {
         let mut missing = Vec::new();
         for import in &self.guest.imports {
             let target = match wasi_exports(import) {
-                Some(_) if self.exec.is_some() && is_exit(import.module, import.name) => {
+                Some(names) if self.unwind.is_some() && is_exit(import.module, import.name) => {
                     self.bound.push(import.full_name());
                     let exit = self.require("icwasi.exit", &[ValType::I32], &[])?;
-                    self.synth(Synth::ProcExit(exit))
+                    match names.iter().find_map(|name| self.find(name)) {
+                        _ if self.exec.is_some() => self.synth(Synth::ProcExit(exit)),
+                        Some(trap) => self.synth(Synth::MethodExit(exit, trap)),
+                        None => {
+                            missing.push(import.full_name());
+                            continue;
+                        }
+                    }
                 }
                 Some(names) => {
                     self.bound.push(import.full_name());
@@ -313,6 +351,8 @@ impl<'a> Plan<'a> {
             ("icwasi_link", "config_copy") => Some(self.synth(Synth::ConfigCopy)),
             ("icwasi_link", "arena_start") if !guest => Some(self.synth(Synth::ArenaStart)),
             ("icwasi_link", "arena_size") if !guest => Some(self.synth(Synth::ArenaSize)),
+            ("icwasi_link", "library_start") if !guest => Some(self.synth(Synth::LibraryStart)),
+            ("icwasi_link", "library_end") if !guest => Some(self.synth(Synth::LibraryEnd)),
             ("icwasi_link", "run_start") if !guest => Some(self.synth(Synth::RunStart)),
             _ => None,
         })
@@ -434,6 +474,7 @@ impl<'a> Plan<'a> {
                     targets.extend(entry.steps.iter().flat_map(Step::targets));
                 }
                 Synth::ProcExit(exit) => targets.push(*exit),
+                Synth::MethodExit(exit, trap) => targets.extend([*exit, *trap]),
                 _ => {}
             }
         }
@@ -471,8 +512,13 @@ impl<'a> Plan<'a> {
 pub(crate) fn synth_type(synth: &Synth) -> (&'static [ValType], &'static [ValType]) {
     const I32: &[ValType] = &[ValType::I32];
     match synth {
-        Synth::ConfigSize | Synth::ArenaStart | Synth::ArenaSize | Synth::MemorySize => (&[], I32),
-        Synth::ConfigCopy | Synth::ProcExit(_) => (I32, &[]),
+        Synth::ConfigSize
+        | Synth::ArenaStart
+        | Synth::ArenaSize
+        | Synth::LibraryStart
+        | Synth::LibraryEnd
+        | Synth::MemorySize => (&[], I32),
+        Synth::ConfigCopy | Synth::ProcExit(_) | Synth::MethodExit(..) => (I32, &[]),
         Synth::MemoryGrow => (I32, I32),
         Synth::RunStart | Synth::CheckGuard(_) | Synth::Entry(_) => (&[], &[]),
     }

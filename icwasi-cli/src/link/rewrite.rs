@@ -8,6 +8,7 @@ use super::data::{DataSection, Placed};
 use super::encode::{bytes, custom_section, section, sleb, uleb};
 use super::entry::is_entry;
 use super::error::LinkError;
+use super::exit::MethodExit;
 use super::growth::Growth;
 use super::layout::{GUARD, PAGE};
 use super::library::Placement;
@@ -290,6 +291,11 @@ fn globals(
             for _ in 0..3 {
                 constant(true, 0);
             }
+        }
+    }
+    if plan.method_exit.is_some() {
+        for _ in 0..MethodExit::GLOBALS {
+            constant(true, 0);
         }
     }
     let mut out = counted(count);

@@ -5,7 +5,7 @@ use wasm_encoder::{BlockType, Function, Instruction, ValType};
 use super::entry::{Entry, Step};
 use super::growth::Growth;
 use super::layout::{GUARD, Layout, TRUTH};
-use super::plan::{Plan, Synth};
+use super::plan::{Plan, Synth, Target};
 use super::run::Run;
 
 /// What written functions refer to.
@@ -36,6 +36,9 @@ pub(crate) fn body(plan: &Plan<'_>, synth: &Synth, context: &Context) -> Vec<u8>
             return encoded(&function);
         }
     }
+    if let (Synth::MethodExit(exit, trap), Some(method)) = (synth, &plan.method_exit) {
+        return encoded(&method.proc_exit(plan.index(*exit), plan.index(*trap)));
+    }
     let (locals, code): (Vec<(u32, ValType)>, Vec<Instruction<'_>>) = match (synth, plan.layout) {
         (Synth::ConfigSize, _) => (vec![], vec![I::I32Const(context.config_size as i32)]),
         (Synth::ConfigCopy, _) => {
@@ -48,6 +51,11 @@ pub(crate) fn body(plan: &Plan<'_>, synth: &Synth, context: &Context) -> Vec<u8>
         }
         (Synth::ArenaStart, Some(layout)) => (vec![], vec![I::I32Const(layout.arena_start as i32)]),
         (Synth::ArenaSize, Some(layout)) => (vec![], vec![I::I32Const(layout.arena_size as i32)]),
+        (Synth::LibraryStart, Some(layout)) => (vec![], vec![I::I32Const(layout.guard as i32)]),
+        (Synth::LibraryEnd, Some(layout)) => {
+            let end = layout.arena_start + layout.arena_size;
+            (vec![], vec![I::I32Const(end as i32)])
+        }
         (Synth::MemorySize, Some(_)) => match &context.run {
             Some(run) => (vec![], run.memory_size()),
             None => (vec![], memory_size(context)),
@@ -58,9 +66,14 @@ pub(crate) fn body(plan: &Plan<'_>, synth: &Synth, context: &Context) -> Vec<u8>
         (Synth::CheckGuard(trap), Some(layout)) => {
             (vec![], check_guard(plan.index(*trap), &layout, context))
         }
-        (Synth::Entry(entry), _) => (vec![], entry_code(plan, entry)),
+        (Synth::Entry(entry), _) => {
+            let locals = plan.method_exit.as_ref().map_or(0, |exit| exit.locals());
+            (vec![(locals, ValType::I32)], entry_code(plan, entry))
+        }
         // Nothing calls these: without a command, or without a layout.
-        (Synth::RunStart | Synth::ProcExit(_), _) | (_, None) => (vec![], vec![I::Unreachable]),
+        (Synth::RunStart | Synth::ProcExit(_) | Synth::MethodExit(..), _) | (_, None) => {
+            (vec![], vec![I::Unreachable])
+        }
     };
     let mut function = Function::new(locals);
     for instruction in &code {
@@ -84,7 +97,15 @@ fn entry_code(plan: &Plan<'_>, entry: &Entry) -> Vec<Instruction<'static>> {
 fn step_code(plan: &Plan<'_>, step: &Step) -> Vec<Instruction<'static>> {
     use Instruction as I;
     match step {
-        Step::Call(target) => vec![I::Call(plan.index(*target))],
+        Step::Call(target) => {
+            let function = plan.index(*target);
+            match (&plan.method_exit, &plan.unwind, target) {
+                (Some(exit), Some(unwind), Target::Guest(guests)) if unwind.leaves(*guests) => {
+                    exit.call(function)
+                }
+                _ => vec![I::Call(function)],
+            }
+        }
         Step::CallWith(target, value) => {
             vec![I::I32Const(*value), I::Call(plan.index(*target))]
         }

@@ -20,6 +20,8 @@ pub(crate) struct Unwind {
     exits: Vec<bool>,
     /// By type index: a call of this type through a table may exit.
     exit_types: Vec<bool>,
+    /// Globals by which functions make frames on a stack in memory.
+    pub stack_pointers: Vec<u32>,
 }
 
 impl Unwind {
@@ -30,6 +32,7 @@ impl Unwind {
         let mut graph = Graph {
             callers: vec![Vec::new(); functions],
             taken: vec![false; functions],
+            framed: vec![false; guest.globals.len()],
         };
         // Nodes behind the functions stand for types.
         graph
@@ -64,10 +67,16 @@ impl Unwind {
             .map(|ty| reached[functions + *ty as usize])
             .collect();
         reached.truncate(functions);
+        let stack_pointers = (0..)
+            .zip(&graph.framed)
+            .filter_map(|(global, framed)| framed.then_some(global))
+            .filter(|global| may_be_stack_pointer(guest, *global))
+            .collect();
         Ok(Unwind {
             flag,
             exits: reached,
             exit_types,
+            stack_pointers,
         })
     }
 
@@ -131,6 +140,8 @@ struct Graph {
     callers: Vec<Vec<u32>>,
     /// By function: its address may be in a table.
     taken: Vec<bool>,
+    /// By global: something subtracts a constant from it, as a function that makes a frame does.
+    framed: Vec<bool>,
 }
 
 impl Graph {
@@ -186,8 +197,22 @@ impl Graph {
     ) -> Result<(), LinkError> {
         let caller = caller as u32;
         let mut ops = guest.body(body).get_operators_reader()?;
+        // A global that was just read, and one of which a constant is about to be subtracted.
+        let (mut read, mut sized) = (None, None);
         while !ops.eof() {
-            let callee = match ops.read()? {
+            let op = ops.read()?;
+            (read, sized) = match op {
+                Operator::GlobalGet { global_index } => (Some(global_index), None),
+                Operator::I32Const { .. } => (None, read),
+                Operator::I32Sub => {
+                    if let Some(framed) = sized.and_then(|g| self.framed.get_mut(g as usize)) {
+                        *framed = true;
+                    }
+                    (None, None)
+                }
+                _ => (None, None),
+            };
+            let callee = match op {
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                     Some(function_index as usize).filter(|f| *f < functions)
                 }
@@ -210,6 +235,16 @@ impl Graph {
         }
         Ok(())
     }
+}
+
+/// Whether a global is mutable and begins as an address of the guest's memory.
+fn may_be_stack_pointer(guest: &Module<'_>, global: u32) -> bool {
+    let Some(global) = guest.globals.get(global as usize) else {
+        return false;
+    };
+    let size = guest.memory.map_or(0, |m| m.initial) * super::layout::PAGE;
+    let start = super::parse::const_i32(&global.init_expr).map_or(0, u64::from);
+    global.ty.mutable && start >= 1_024 && start.is_multiple_of(4) && start <= size
 }
 
 /// For each type, the first one that is equal to it.

@@ -4,37 +4,26 @@
 mod backtrace;
 mod cache;
 mod core_thread;
-mod local_admin;
+mod files;
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use candid::Principal;
 use icwasi_replica::core::{
-    Core, CoreConfig, ExecutionStats, InstallMode, Limits, Settings, UserError,
+    Core, CoreConfig, ExecutionStats, InstallMode, Limits, SavedMemory, Settings, UpgradeOptions,
+    UserError,
 };
 use icwasi_types::exec::{ExecRequest, ExecResult};
 use serde_bytes::ByteBuf;
 
-use crate::link::{self, GrowthChoice, LinkError, LinkOptions};
-use crate::remote::path::{PathError, RemotePath};
-use crate::remote::{AdminApi, RemoteError};
-use crate::transfer::{self, NoProgress, PullOptions, PushOptions, TransferError};
+use crate::link::{self, GrowthChoice, LinkError, LinkOptions, Preopen};
 pub use cache::compile_cache;
 use core_thread::CoreThread;
-use local_admin::LocalAdmin;
-
-/// A directory of this computer and its place in the canister.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mapping {
-    /// The directory here.
-    pub host: PathBuf,
-    /// Absolute path in the canister.
-    pub guest: String,
-    /// It is not copied back.
-    pub read_only: bool,
-}
+pub use files::{FilesError, Mapping};
 
 /// What to run, besides the module.
 #[derive(Clone, Debug, Default)]
@@ -45,10 +34,13 @@ pub struct RunOptions {
     pub env: Vec<(String, String)>,
     /// Standard input.
     pub stdin: Vec<u8>,
-    /// Directories that are copied in before the run.
+    /// Directories that are copied in before the run, and all that the program finds open; if
+    /// there are none, that is `/`.
     pub directories: Vec<Mapping>,
     /// Copy those that are not read-only back after a run that did not trap.
     pub copy_back: bool,
+    /// Directory of the canister in which relative paths begin.
+    pub cwd: Option<String>,
     /// See [`LinkOptions::growth`].
     pub growth: GrowthChoice,
     /// See [`LinkOptions::headroom`].
@@ -58,7 +50,7 @@ pub struct RunOptions {
 }
 
 /// A run that came to its end.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Finished {
     /// What the program gave.
     pub result: ExecResult,
@@ -66,10 +58,12 @@ pub struct Finished {
     pub stats: ExecutionStats,
     /// What the IC charges for the message, without storage and without bytes of the request.
     pub cycles: u128,
+    /// What could not be copied back.
+    pub not_copied: Vec<FilesError>,
 }
 
 /// How a run ended.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Outcome {
     /// The program returned or exited.
     Finished(Finished),
@@ -102,32 +96,20 @@ pub enum RunError {
     /// The canister could not be installed.
     #[error("the module was refused: {0}")]
     Refused(#[source] Box<UserError>),
-    /// A directory could not be copied.
+    /// A directory could not be copied in. Nothing was run.
     #[error(transparent)]
-    Transfer(Box<TransferError>),
-    /// A directory could not be made in the canister.
-    #[error(transparent)]
-    Remote(Box<RemoteError>),
-    /// A path in the canister is none.
-    #[error(transparent)]
-    Path(#[from] PathError),
-    /// A directory of `--dir` is not there.
-    #[error("{} is not a directory", .0.display())]
-    NotADirectory(PathBuf),
+    Files(Box<FilesError>),
+    /// The program was not begun: something is wrong with what it was to be run with.
+    #[error("{0}")]
+    Request(String),
     /// The request or the reply is not candid of the interface.
     #[error("the canister's reply cannot be decoded: {0}")]
     Decode(#[from] candid::Error),
 }
 
-impl From<TransferError> for RunError {
-    fn from(error: TransferError) -> Self {
-        RunError::Transfer(Box::new(error))
-    }
-}
-
-impl From<RemoteError> for RunError {
-    fn from(error: RemoteError) -> Self {
-        RunError::Remote(Box::new(error))
+impl From<FilesError> for RunError {
+    fn from(error: FilesError) -> Self {
+        RunError::Files(Box::new(error))
     }
 }
 
@@ -140,6 +122,9 @@ const WASM_STACK: usize = 5 << 20;
 /// What is kept of the output of a program that traps.
 const PRINTED: usize = 1 << 20;
 
+/// Error code of a call that the canister rejected itself.
+const REJECTED: u32 = 406;
+
 /// Who controls the canister.
 fn operator() -> Principal {
     Principal::self_authenticating(b"icwasi run")
@@ -150,15 +135,11 @@ fn operator() -> Principal {
 ///
 /// Cost: linking, compilation (the larger part for large programs), the run.
 pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError> {
-    for directory in &options.directories {
-        if !directory.host.is_dir() {
-            return Err(RunError::NotADirectory(directory.host.clone()));
-        }
-    }
+    files::check(&options.directories, options.copy_back)?;
     let linked = link::link(
         module,
         &LinkOptions {
-            admin: !options.directories.is_empty(),
+            preopens: options.directories.iter().map(preopen).collect(),
             arena: link::DEFAULT_ARENA + 4 * options.stdin.len() as u64,
             growth: options.growth,
             headroom: options.headroom,
@@ -177,16 +158,21 @@ pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError
     let printed = Arc::new(Mutex::new(Vec::new()));
     let core = start_core(Arc::clone(&printed), options.compile_cache)?;
     let module = linked.module;
-    let canister = core.run(move |core| install(core, &module)).await??;
-    let admin = LocalAdmin::new(core.clone(), canister, operator());
-    copy_in(&admin, &options.directories).await?;
+    let (stable, seen) = if options.directories.is_empty() {
+        (None, files::Seen::new())
+    } else {
+        let (stable, seen) = files::copy_in(&options.directories, now())?;
+        (Some(stable), seen)
+    };
+    let installed = core.run(move |core| install(core, &module, stable.as_ref()));
+    let canister = installed.await??;
 
     lock(&printed).clear();
     let request = ExecRequest {
         args: options.args,
         env: options.env,
         stdin: ByteBuf::from(options.stdin),
-        cwd: None,
+        cwd: options.cwd,
     };
     let arg = candid::encode_one(&request)?;
     let answer = core
@@ -197,6 +183,10 @@ pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError
         .await?;
     let (outcome, fees) = match answer {
         (Ok(outcome), fees) => (outcome, fees),
+        // Only this method rejects, and only before it runs the program.
+        (Err(error), _) if error.code as u32 == REJECTED => {
+            return Err(RunError::Request(error.message));
+        }
         (Err(error), _) => {
             return Ok(Outcome::Trapped {
                 message: backtrace::readable(&error.message),
@@ -205,14 +195,25 @@ pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError
             });
         }
     };
-    if options.copy_back {
-        copy_back(&admin, &options.directories).await?;
-    }
+    let not_copied = if options.copy_back {
+        let stable = core.run(move |core| stable_memory(core, &canister)).await?;
+        match stable {
+            Ok(stable) => files::copy_out(stable, &options.directories, &seen),
+            Err(source) => vec![FilesError::Io {
+                action: "write",
+                path: std::env::temp_dir(),
+                source,
+            }],
+        }
+    } else {
+        Vec::new()
+    };
     let instructions = u128::from(outcome.stats.instructions);
     Ok(Outcome::Finished(Finished {
         result: candid::decode_one(&outcome.reply)?,
         cycles: fees.update + fees.ten_instructions * instructions / 10,
         stats: outcome.stats,
+        not_copied,
     }))
 }
 
@@ -230,8 +231,7 @@ fn start_core(
             compile_cache,
             ..CoreConfig::default()
         })?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        core.set_time(now.map_or(0, |now| now.as_nanos() as u64));
+        core.set_time(now());
         core.set_print(Arc::new(move |_, _, line| {
             let mut printed = lock(&printed);
             if printed.len() + line.len() < PRINTED {
@@ -248,55 +248,62 @@ fn lock(printed: &Mutex<Vec<u8>>) -> std::sync::MutexGuard<'_, Vec<u8>> {
     printed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn install(core: &mut Core, module: &[u8]) -> Result<Principal, RunError> {
+/// Nanoseconds since 1970.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_nanos() as u64)
+}
+
+fn preopen(mapping: &Mapping) -> Preopen {
+    Preopen {
+        path: mapping.guest.clone(),
+        read_only: mapping.read_only,
+    }
+}
+
+/// A canister with `module`, and with `stable` as its stable memory if given.
+fn install(core: &mut Core, module: &[u8], stable: Option<&File>) -> Result<Principal, RunError> {
     let settings = Settings::new(vec![operator()], core.limits());
     let id = core
         .create_canister(operator(), None, settings, 1_000_000_000_000_000)
         .map_err(refused)?;
-    core.install_code(operator(), &id, InstallMode::Install, module, &[])
+    let mut mode = InstallMode::Install;
+    if let Some(stable) = stable {
+        // An upgrade keeps stable memory, and asks for code to be upgraded.
+        let io = |e: std::io::Error| RunError::Core(e.to_string());
+        let stable_bytes = stable.metadata().map_err(io)?.len();
+        let saved = SavedMemory {
+            module: b"\0asm\x01\0\0\0",
+            globals: &[],
+            heap_bytes: 0,
+            heap: &mut |_, _| Ok(()),
+            stable_bytes,
+            stable: Some(&mut |offset, piece| stable.read_exact_at(piece, offset)),
+        };
+        core.load_state(&id, saved, Vec::new()).map_err(refused)?;
+        mode = InstallMode::Upgrade(UpgradeOptions::default());
+    }
+    core.install_code(operator(), &id, mode, module, &[])
         .map_err(refused)?;
     Ok(id)
 }
 
-/// `path/`: what it holds.
-fn content_of(path: &Path) -> PathBuf {
-    path.join("")
-}
-
-async fn copy_in(admin: &LocalAdmin, directories: &[Mapping]) -> Result<(), RunError> {
-    let options = PushOptions {
-        recursive: true,
-        overwrite: true,
-        concurrency: 1,
+/// A copy of the canister's stable memory.
+fn stable_memory(core: &Core, id: &Principal) -> std::io::Result<File> {
+    const PIECE: u64 = 1 << 20;
+    let file = tempfile::tempfile()?;
+    let Some(canister) = core.canister(id) else {
+        return Ok(file);
     };
-    for directory in directories {
-        let target = RemotePath::parse(&directory.guest)?;
-        if !target.is_root() {
-            admin.mkdir(target.as_str(), true).await.or_else(exists)?;
+    let size = canister.stable_bytes();
+    file.set_len(size)?;
+    let mut piece = vec![0; PIECE as usize];
+    for at in (0..size).step_by(PIECE as usize) {
+        let part = &mut piece[..PIECE.min(size - at) as usize];
+        canister.stable_read(at, part);
+        if part.iter().any(|byte| *byte != 0) {
+            file.write_all_at(part, at)?;
         }
-        let sources = [content_of(&directory.host)];
-        transfer::push(admin, &sources, &target, &options, &NoProgress).await?;
     }
-    Ok(())
-}
-
-fn exists(error: RemoteError) -> Result<(), RemoteError> {
-    match error.admin() {
-        Some(icwasi_types::AdminError::AlreadyExists(_)) => Ok(()),
-        _ => Err(error),
-    }
-}
-
-async fn copy_back(admin: &LocalAdmin, directories: &[Mapping]) -> Result<(), RunError> {
-    let options = PullOptions {
-        recursive: true,
-        overwrite: true,
-        concurrency: 1,
-    };
-    for directory in directories.iter().filter(|d| !d.read_only) {
-        let source = RemotePath::parse(&format!("{}/", directory.guest.trim_end_matches('/')))?;
-        let target = content_of(&directory.host);
-        transfer::pull(admin, &[source], &target, &options, &NoProgress).await?;
-    }
-    Ok(())
+    Ok(file)
 }
