@@ -33,6 +33,41 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
 
 fn print(report: &CheckReport, context: &Context) -> anyhow::Result<()> {
     let printer = &context.printer;
+    if report.parsed {
+        explain(report, context)?;
+    }
+    let figures = &report.figures;
+    match &report.problems[..] {
+        [] => printer.line("Result:     can be linked")?,
+        problems => {
+            for problem in problems {
+                printer.line(&format!("Problem:    {}", safe_lines(problem)))?;
+            }
+        }
+    }
+    printer.json(json!({
+        "mode": report.mode.name(),
+        "command": report.command,
+        "growth": report.growth.name(),
+        "wasi": report.wasi,
+        "ic0": report.ic0,
+        "unknown": report.unknown,
+        "entries": report.entries,
+        "module_bytes": figures.module_bytes,
+        "code_bytes": figures.code_bytes,
+        "functions": figures.functions,
+        "globals": figures.globals,
+        "largest_function": figures.largest_function,
+        "complexity": figures.complexity,
+        "data_segments": figures.data_segments,
+        "memory_pages": figures.memory_pages,
+        "problems": report.problems,
+    }))
+}
+
+/// What a module is and needs.
+fn explain(report: &CheckReport, context: &Context) -> anyhow::Result<()> {
+    let printer = &context.printer;
     let figures = &report.figures;
     let kind = if report.command {
         "command (_start)"
@@ -65,30 +100,5 @@ fn print(report: &CheckReport, context: &Context) -> anyhow::Result<()> {
         };
         printer.line(&format!("{:<11} {}", format!("{title}:"), safe(&names)))?;
     }
-    match &report.problems[..] {
-        [] => printer.line("Result:     can be linked")?,
-        problems => {
-            for problem in problems {
-                printer.line(&format!("Problem:    {}", safe_lines(problem)))?;
-            }
-        }
-    }
-    printer.json(json!({
-        "mode": report.mode.name(),
-        "command": report.command,
-        "growth": report.growth.name(),
-        "wasi": report.wasi,
-        "ic0": report.ic0,
-        "unknown": report.unknown,
-        "entries": report.entries,
-        "module_bytes": figures.module_bytes,
-        "code_bytes": figures.code_bytes,
-        "functions": figures.functions,
-        "globals": figures.globals,
-        "largest_function": figures.largest_function,
-        "complexity": figures.complexity,
-        "data_segments": figures.data_segments,
-        "memory_pages": figures.memory_pages,
-        "problems": report.problems,
-    }))
+    Ok(())
 }

@@ -28,6 +28,8 @@ pub struct CheckReport {
     pub growth: Growth,
     /// What the IC counts.
     pub figures: Figures,
+    /// It could be taken apart; if not, only the size and the problem are known.
+    pub parsed: bool,
     /// Why it could not be linked, or why the IC would refuse the output.
     pub problems: Vec<String>,
 }
@@ -44,6 +46,7 @@ impl CheckReport {
             command: false,
             growth: Growth::Anywhere,
             figures,
+            parsed: false,
             problems: vec![error.to_string()],
         }
     }
@@ -66,6 +69,7 @@ pub fn check(module: &[u8]) -> Result<CheckReport, LinkError> {
         command: parsed.export("_start").is_some(),
         growth: Growth::Anywhere,
         figures: verdict.figures,
+        parsed: true,
         problems: Vec::new(),
     };
     for import in &parsed.imports {

@@ -230,3 +230,28 @@ fn what_cannot_run_is_refused_with_the_reason() {
     }
     assert_eq!(refused(&plain, &["--out"], "--dir"), Some(2));
 }
+
+/// `check` gives the reason for what `link` and `run` refuse.
+#[test]
+fn check_gives_the_reason() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (module, reason) in [
+        (b"\0asm\x0d\0\x01\0".to_vec(), "component"),
+        (
+            wat::parse_str("(module (tag))").expect("is valid"),
+            "exceptions",
+        ),
+    ] {
+        std::fs::write(dir.path().join("m.wasm"), module).expect("written");
+        let check = Command::new(env!("CARGO_BIN_EXE_icwasi"))
+            .current_dir(dir.path())
+            .args(["check", "m.wasm"])
+            .assert()
+            .code(3);
+        let stdout = String::from_utf8_lossy(&check.get_output().stdout).into_owned();
+        assert!(
+            stdout.starts_with("Problem: ") && stdout.contains(reason),
+            "{stdout}"
+        );
+    }
+}
