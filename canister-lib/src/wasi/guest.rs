@@ -19,15 +19,19 @@ pub const MAX_IOVECS: u32 = 1024;
 
 #[cfg(target_family = "wasm")]
 thread_local! {
-    /// See [`Bounds`]. What is known of the end of the memory is what it was when it mattered last:
-    /// asking costs as much as all other checks of a call.
-    static BOUNDS: core::cell::Cell<Bounds> = const { core::cell::Cell::new(Bounds::new()) };
+    // See [`Bounds`]: each apart, so that only what is needed is loaded. What is known of the end
+    // of the memory is what it was when it mattered last: asking costs as much as all other checks
+    // of a call.
+    static KNOWN_LAST: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
+    static BEYOND: core::cell::Cell<u32> = const { core::cell::Cell::new(u32::MAX) };
+    static HIGH_LAST: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
 }
 
 /// Bytes at the end of a part of the memory that [`Guest::single`] wants behind every address.
 const LAST: u64 = 8;
 
 /// Where the guest's memory is.
+#[cfg(any(not(target_family = "wasm"), feature = "module"))]
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     /// Address of the last [`LAST`] bytes before the library; without one, of the memory.
@@ -38,24 +42,17 @@ struct Bounds {
     high_last: u32,
 }
 
+#[cfg(any(not(target_family = "wasm"), feature = "module"))]
 impl Bounds {
-    const fn new() -> Self {
-        Self {
-            last: 0,
-            beyond: u32::MAX,
-            high_last: 0,
-        }
-    }
-
     /// A memory of `size` bytes, of which the library has the range, if there is one.
-    #[cfg_attr(target_family = "wasm", allow(dead_code, reason = "for tests"))]
     fn with(size: u64, library: Option<core::ops::Range<u32>>) -> Self {
         // At most 4 GiB, as on wasm.
         let last = u32::try_from(size.saturating_sub(LAST)).unwrap_or(u32::MAX - 7);
         match library {
             None => Self {
                 last,
-                ..Self::new()
+                beyond: u32::MAX,
+                high_last: 0,
             },
             Some(library) => Self {
                 last: library.start.saturating_sub(LAST as u32),
@@ -70,7 +67,10 @@ impl Bounds {
 #[cfg(all(feature = "module", target_arch = "wasm32", target_os = "unknown"))]
 pub(crate) fn set_library(start: u32, end: u32) {
     let size = (core::arch::wasm32::memory_size(0) as u64) << 16;
-    BOUNDS.set(Bounds::with(size, Some(start..end)));
+    let bounds = Bounds::with(size, Some(start..end));
+    KNOWN_LAST.set(bounds.last);
+    BEYOND.set(bounds.beyond);
+    HIGH_LAST.set(bounds.high_last);
 }
 
 /// Checked access to the guest's memory.
@@ -96,7 +96,7 @@ impl Guest<'static> {
     pub unsafe fn own() -> Self {
         Self {
             base: 0,
-            last: BOUNDS.with(|bounds| bounds.get().last),
+            last: KNOWN_LAST.get(),
             memory: PhantomData,
         }
     }
@@ -122,23 +122,30 @@ impl<'m> Guest<'m> {
     }
 
     #[inline(always)]
-    fn bounds(&self) -> Bounds {
+    fn beyond(&self) -> u32 {
         #[cfg(target_family = "wasm")]
-        return BOUNDS.get();
+        return BEYOND.get();
         #[cfg(not(target_family = "wasm"))]
-        self.bounds
+        self.bounds.beyond
+    }
+
+    #[inline(always)]
+    fn high_last(&self) -> u32 {
+        #[cfg(target_family = "wasm")]
+        return HIGH_LAST.get();
+        #[cfg(not(target_family = "wasm"))]
+        self.bounds.high_last
     }
 
     /// Whether the bytes from `address` to `end` are the guest's, if they do not lie in the part
     /// that [`Self::last`] is the end of.
-    #[inline]
+    #[inline(never)]
     fn is_elsewhere(&self, address: u32, end: u64) -> bool {
-        let bounds = self.bounds();
-        if bounds.beyond == u32::MAX {
+        let beyond = self.beyond();
+        if beyond == u32::MAX {
             return end <= self.size_now();
         }
-        address >= bounds.beyond
-            && (end <= u64::from(bounds.high_last) + LAST || end <= self.size_now())
+        address >= beyond && (end <= u64::from(self.high_last()) + LAST || end <= self.size_now())
     }
 
     /// The size; what is known may be what it was earlier, since memories only grow.
@@ -147,15 +154,13 @@ impl<'m> Guest<'m> {
         #[cfg(target_family = "wasm")]
         {
             let size = (core::arch::wasm32::memory_size(0) as u64) << 16;
-            let mut bounds = BOUNDS.get();
             // A memory of no page would have no code that runs here.
             let last = size.saturating_sub(LAST) as u32;
-            if bounds.beyond == u32::MAX {
-                bounds.last = last;
+            if BEYOND.get() == u32::MAX {
+                KNOWN_LAST.set(last);
             } else {
-                bounds.high_last = last;
+                HIGH_LAST.set(last);
             }
-            BOUNDS.set(bounds);
             size
         }
         #[cfg(not(target_family = "wasm"))]
@@ -198,10 +203,8 @@ impl<'m> Guest<'m> {
             return None;
         }
         if len > last || address > last - len {
-            let Bounds {
-                beyond, high_last, ..
-            } = self.bounds();
-            if address < beyond || len > high_last || address > high_last - len {
+            let high_last = self.high_last();
+            if address < self.beyond() || len > high_last || address > high_last - len {
                 return None;
             }
         }
@@ -214,8 +217,7 @@ impl<'m> Guest<'m> {
     /// Whether eight bytes at `address` are known to be the guest's, behind the library.
     #[inline(never)]
     fn is_high(&self, address: u32) -> bool {
-        let bounds = self.bounds();
-        address >= bounds.beyond && address <= bounds.high_last
+        address >= self.beyond() && address <= self.high_last()
     }
 
     /// Checks that `len` bytes at `address` exist.

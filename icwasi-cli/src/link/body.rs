@@ -205,6 +205,7 @@ impl BodyRewriter<'_> {
             }
             if let Some((unwind, _)) = unwind
                 && unwind.may_exit(&op)
+                && !unwind.is_epilogue(ops.clone(), depth)?
             {
                 let next = ops.original_position() - start;
                 scratch.extend_from_slice(&raw[copied..next]);

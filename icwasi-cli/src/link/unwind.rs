@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use wasmparser::{ElementItems, FuncType, Operator, TableInit, ValType};
+use wasmparser::{ElementItems, FuncType, Operator, OperatorsReader, TableInit, ValType};
 
 use super::error::LinkError;
 use super::parse::Module;
@@ -97,6 +97,40 @@ impl Unwind {
             }
             _ => false,
         }
+    }
+
+    /// Whether what follows, inside of `depth` blocks, only returns: then the flag need not be tested.
+    /// It may put the stack pointer back, but changes nothing else, and cannot trap.
+    pub fn is_epilogue(&self, mut ops: OperatorsReader<'_>, depth: u32) -> Result<bool, LinkError> {
+        const LONGEST: usize = 16;
+        for _ in 0..LONGEST {
+            match ops.read()? {
+                Operator::Return => return Ok(true),
+                Operator::End => return Ok(depth == 0),
+                Operator::GlobalSet { global_index }
+                    if self.stack_pointers.contains(&global_index) => {}
+                Operator::LocalGet { .. }
+                | Operator::LocalSet { .. }
+                | Operator::LocalTee { .. }
+                | Operator::GlobalGet { .. }
+                | Operator::I32Const { .. }
+                | Operator::I64Const { .. }
+                | Operator::Drop
+                | Operator::Select
+                | Operator::I32Add
+                | Operator::I32Sub
+                | Operator::I32And
+                | Operator::I32Or
+                | Operator::I32Eqz
+                | Operator::I32Eq
+                | Operator::I32Ne
+                | Operator::I32WrapI64
+                | Operator::I64ExtendI32U
+                | Operator::I64ExtendI32S => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
     }
 
     /// Functions that may be left early.

@@ -76,7 +76,7 @@ const PATHS: [&str; 12] = [
 /// Bytes at the start of the memory that most pointers lead to.
 const BLOCK: usize = 512;
 
-const CALLS: u32 = 80_000;
+const CALLS: u32 = 160_000;
 
 /// All functions, of both modules.
 fn functions() -> Vec<(&'static str, &'static str, &'static str)> {
