@@ -101,12 +101,17 @@ impl Unwind {
 
     /// Whether what follows, inside of `depth` blocks, only returns: then the flag need not be tested.
     /// It may put the stack pointer back, but changes nothing else, and cannot trap.
-    pub fn is_epilogue(&self, mut ops: OperatorsReader<'_>, depth: u32) -> Result<bool, LinkError> {
+    pub fn is_epilogue(
+        &self,
+        mut ops: OperatorsReader<'_>,
+        mut depth: u32,
+    ) -> Result<bool, LinkError> {
         const LONGEST: usize = 16;
         for _ in 0..LONGEST {
             match ops.read()? {
                 Operator::Return => return Ok(true),
-                Operator::End => return Ok(depth == 0),
+                Operator::End if depth == 0 => return Ok(true),
+                Operator::End => depth -= 1,
                 Operator::GlobalSet { global_index }
                     if self.stack_pointers.contains(&global_index) => {}
                 Operator::LocalGet { .. }
