@@ -211,7 +211,7 @@ fn module(seed: u32) -> Vec<u8> {
 #[test]
 fn any_call_with_anything_in_a_canister() {
     let mut succeeded = 0_u128;
-    for seed in [1, 20_000, 300_000_007] {
+    for seed in [1, 20_000, 300_000_007, 4_000_000_007] {
         let stderr = with_stack(move || {
             let options = LinkOptions {
                 quota: Some(64 << 20),

@@ -284,10 +284,7 @@ fn undo<E>(dir: &OwnedFd, temporary: &Path, result: Result<(), E>) -> Result<(),
 
 /// The name as one of this computer, and the path in the canister: what a program has made of its
 /// stable memory may be anything.
-pub(super) fn checked<'n>(
-    name: &'n [u8],
-    directory: &str,
-) -> Result<(&'n OsStr, String), FilesError> {
+fn checked<'n>(name: &'n [u8], directory: &str) -> Result<(&'n OsStr, String), FilesError> {
     let plain = !name.is_empty() && !name.contains(&b'/') && !name.contains(&0);
     match std::str::from_utf8(name) {
         Ok(text) if plain && text != "." && text != ".." => {

@@ -123,6 +123,3 @@ fn filled(data: &[u8], offset: u64) -> impl Iterator<Item = (u64, &[u8])> {
         (!part.is_empty()).then_some((offset + start as u64, part))
     })
 }
-
-#[cfg(test)]
-mod tests;
