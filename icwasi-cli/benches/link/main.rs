@@ -18,6 +18,7 @@ pub struct Row {
 }
 
 impl Row {
+    /// Less is better.
     pub fn at_most(workload: impl Into<String>, ours: f64, goal: f64) -> Self {
         Self {
             workload: workload.into(),
