@@ -24,18 +24,19 @@ mod fast {
 
     /// Reads at the cursor.
     #[inline(always)]
-    pub fn read(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, iovs: u32, out: u32) -> Option<u32> {
+    pub fn read(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, iovs: u32, out: u32) -> Option<()> {
         let (fs, file) = rt.ready_file(fd)?;
         if !file.readable {
             return None;
         }
-        let buffer = g.single(iovs, out)?;
+        let (buffer, out) = g.single(iovs, out)?;
         if !fs.read_in_place(file.ino, file.cursor, buffer) {
             return None;
         }
         let len = buffer.len() as u32;
         file.cursor += u64::from(len);
-        Some(len)
+        g.write_out(out, len);
+        Some(())
     }
 
     /// Reads at `offset`.
@@ -46,24 +47,28 @@ mod fast {
         (fd, offset): (u32, u64),
         iovs: u32,
         out: u32,
-    ) -> Option<u32> {
+    ) -> Option<()> {
         let (fs, file) = rt.ready_file(fd)?;
         if !file.readable {
             return None;
         }
-        let buffer = g.single(iovs, out)?;
-        let done = fs.read_in_place(file.ino, offset, buffer);
-        done.then_some(buffer.len() as u32)
+        let (buffer, out) = g.single(iovs, out)?;
+        if !fs.read_in_place(file.ino, offset, buffer) {
+            return None;
+        }
+        let len = buffer.len() as u32;
+        g.write_out(out, len);
+        Some(())
     }
 
     /// Writes at the cursor, or at the end.
     #[inline(always)]
-    pub fn write(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, iovs: u32, out: u32) -> Option<u32> {
+    pub fn write(rt: &mut Runtime, g: &mut Guest<'_>, fd: u32, iovs: u32, out: u32) -> Option<()> {
         let (fs, file) = rt.ready_file(fd)?;
         if !file.writable {
             return None;
         }
-        let data = g.single(iovs, out)?;
+        let (data, out) = g.single(iovs, out)?;
         let offset = if file.flags & fdflags::APPEND != 0 {
             fs.append_in_place(file.ino, data)?
         } else if fs.write_in_place(file.ino, file.cursor, data) {
@@ -73,7 +78,8 @@ mod fast {
         };
         let len = data.len() as u32;
         file.cursor = offset + u64::from(len);
-        Some(len)
+        g.write_out(out, len);
+        Some(())
     }
 
     /// Writes at `offset`.
@@ -84,14 +90,18 @@ mod fast {
         (fd, offset): (u32, u64),
         iovs: u32,
         out: u32,
-    ) -> Option<u32> {
+    ) -> Option<()> {
         let (fs, file) = rt.ready_file(fd)?;
         if !file.writable || file.flags & fdflags::APPEND != 0 || offset > MAX_OFFSET {
             return None;
         }
-        let data = g.single(iovs, out)?;
-        let done = fs.write_in_place(file.ino, offset, data);
-        done.then_some(data.len() as u32)
+        let (data, out) = g.single(iovs, out)?;
+        if !fs.write_in_place(file.ino, offset, data) {
+            return None;
+        }
+        let len = data.len() as u32;
+        g.write_out(out, len);
+        Some(())
     }
 }
 
@@ -108,10 +118,8 @@ pub fn fd_read(
     count: u32,
     out: u32,
 ) -> Result<()> {
-    if count == 1
-        && let Some(len) = fast::read(rt, g, fd, iovs, out)
-    {
-        return g.write_u32(out, len);
+    if count == 1 && fast::read(rt, g, fd, iovs, out).is_some() {
+        return Ok(());
     }
     read_any(rt, g, fd, iovs, count, out)
 }
@@ -188,10 +196,8 @@ pub fn fd_pread(
     offset: u64,
     out: u32,
 ) -> Result<()> {
-    if count == 1
-        && let Some(len) = fast::pread(rt, g, (fd, offset), iovs, out)
-    {
-        return g.write_u32(out, len);
+    if count == 1 && fast::pread(rt, g, (fd, offset), iovs, out).is_some() {
+        return Ok(());
     }
     pread_any(rt, g, fd, iovs, count, offset, out)
 }
@@ -298,10 +304,8 @@ pub fn fd_write(
     count: u32,
     out: u32,
 ) -> Result<()> {
-    if count == 1
-        && let Some(len) = fast::write(rt, g, fd, iovs, out)
-    {
-        return g.write_u32(out, len);
+    if count == 1 && fast::write(rt, g, fd, iovs, out).is_some() {
+        return Ok(());
     }
     write_any(rt, g, fd, iovs, count, out)
 }
@@ -362,10 +366,8 @@ pub fn fd_pwrite(
     offset: u64,
     out: u32,
 ) -> Result<()> {
-    if count == 1
-        && let Some(len) = fast::pwrite(rt, g, (fd, offset), iovs, out)
-    {
-        return g.write_u32(out, len);
+    if count == 1 && fast::pwrite(rt, g, (fd, offset), iovs, out).is_some() {
+        return Ok(());
     }
     pwrite_any(rt, g, fd, iovs, count, offset, out)
 }

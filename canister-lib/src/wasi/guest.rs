@@ -73,6 +73,11 @@ pub(crate) fn set_library(start: u32, end: u32) {
     HIGH_LAST.set(bounds.high_last);
 }
 
+/// An address where a result of up to eight bytes can be stored: [`Guest::single`] has checked it.
+/// Memories never shrink, so it stays one.
+#[derive(Clone, Copy, Debug)]
+pub struct Out(u32);
+
 /// Checked access to the guest's memory.
 #[derive(Debug)]
 pub struct Guest<'m> {
@@ -188,7 +193,7 @@ impl<'m> Guest<'m> {
     /// exist, as well as a result of up to eight bytes at `out`. `None` says nothing: the checks of
     /// the other functions cost three times as much and are exact.
     #[inline(always)]
-    pub fn single(&mut self, array: u32, out: u32) -> Option<&mut [u8]> {
+    pub fn single(&mut self, array: u32, out: u32) -> Option<(&mut [u8], Out)> {
         let last = self.last;
         if (array > last && !self.is_high(array)) || (out > last && !self.is_high(out)) {
             return None;
@@ -211,7 +216,17 @@ impl<'m> Guest<'m> {
         // SAFETY: the sum of address and length is at most `last` or, behind the library,
         // `high_last`, so the bytes exist and are the guest's; `&mut self` makes this the only
         // reference.
-        Some(unsafe { core::slice::from_raw_parts_mut(start, len as usize) })
+        let buffer = unsafe { core::slice::from_raw_parts_mut(start, len as usize) };
+        Some((buffer, Out(out)))
+    }
+
+    /// Copies a `u32` in.
+    #[inline(always)]
+    pub fn write_out(&mut self, out: Out, value: u32) {
+        let to = self.pointer(out.0).cast::<[u8; 4]>();
+        // SAFETY: `single` checked that eight bytes exist there; byte arrays have no alignment, and
+        // `&mut self` means that no slice of the memory is borrowed.
+        unsafe { to.write(value.to_le_bytes()) };
     }
 
     /// Whether eight bytes at `address` are known to be the guest's, behind the library.
