@@ -23,7 +23,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let report = link::check(&super::link::read(&args.file)?)
         .with_context(|| format!("cannot check {}", args.file.display()))?;
-    print(&report, context)?;
+    print(&args, &report, context)?;
     Ok(if report.problems.is_empty() {
         ExitStatus::Done
     } else {
@@ -31,10 +31,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     })
 }
 
-fn print(report: &CheckReport, context: &Context) -> anyhow::Result<()> {
+fn print(args: &Args, report: &CheckReport, context: &Context) -> anyhow::Result<()> {
     let printer = &context.printer;
     if report.parsed {
         explain(report, context)?;
+    } else {
+        let file = args.file.display().to_string();
+        printer.line(&format!("File:       {}", safe(&file)))?;
     }
     let figures = &report.figures;
     match &report.problems[..] {
