@@ -49,6 +49,9 @@ impl Row {
     }
 }
 
+/// Name, and what measures it.
+type Part = (&'static str, fn() -> Vec<Row>);
+
 fn main() {
     let (mut json, mut only) = (None, None);
     let mut args = std::env::args().skip(1);
@@ -61,7 +64,7 @@ fn main() {
         }
     }
     let mut rows = Vec::new();
-    let parts: [(&str, fn() -> Vec<Row>); 2] = [("time", time::run), ("exits", exits::run)];
+    let parts: [Part; 2] = [("time", time::run), ("exits", exits::run)];
     for (name, part) in parts {
         if only.as_deref().is_none_or(|only| only == name) {
             let measured = part();
