@@ -108,8 +108,12 @@ pub async fn run() -> Result<Outcome> {
             body.len()
         );
     }
-    let (status, _) = get(&network, id, "/missing.txt").await?;
-    ensure!(status == 404, "a page that is not there: {status}");
+    // For pages of which it knows nothing it gives, and has certified, the index.
+    let (status, body) = get(&network, id, "/missing.txt").await?;
+    ensure!(
+        status == 200 && body == page.as_bytes(),
+        "a page that is not there: {status}"
+    );
 
     // Another content, and one file less.
     std::fs::write(site.join("sub/note.txt"), "another note")?;

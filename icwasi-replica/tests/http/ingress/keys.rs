@@ -63,17 +63,28 @@ struct Assertion {
 }
 
 fn assertion(secret: &p256::ecdsa::SigningKey, kind: &str, challenge: &[u8]) -> Assertion {
+    signed_assertion(kind, challenge, |signed| {
+        let signature: p256::ecdsa::Signature = secret.sign(signed);
+        signature.to_der().as_bytes().to_vec()
+    })
+}
+
+fn signed_assertion(
+    kind: &str,
+    challenge: &[u8],
+    sign: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> Assertion {
     let client = format!(
         r#"{{"type":"{kind}","challenge":"{}","origin":"http://localhost","crossOrigin":false}}"#,
         URL_SAFE_NO_PAD.encode(challenge)
     );
     let data = vec![5; 37];
     let signed = [&data[..], &Sha256::digest(&client)[..]].concat();
-    let signature: p256::ecdsa::Signature = secret.sign(&signed);
+    let signature = sign(&signed);
     Assertion {
         authenticator_data: data.into(),
         client_data_json: client.into_bytes().into(),
-        signature: signature.to_der().as_bytes().to_vec().into(),
+        signature: signature.into(),
     }
 }
 
@@ -119,20 +130,60 @@ async fn passkeys_sign() {
         assert_eq!(status, 400, "{name}: {text}");
         assert!(text.contains("WebAuthn"), "{name}: {text}");
     }
-    let rsa = serde_cbor::Value::Map(
-        [(1, 3), (3, -257)]
-            .map(|(k, v)| (serde_cbor::Value::Integer(k), serde_cbor::Value::Integer(v)))
-            .into_iter()
-            .collect(),
-    );
-    let rsa = der(1, &cbor(&rsa));
-    let by_rsa = call(Principal::self_authenticating(&rsa), id, "inc");
-    let (status, said) =
-        text(post_call(&replica.url(), id, &envelope(by_rsa, &rsa, cbor(&good()))).await);
-    assert_eq!((status, said.contains("RSA")), (400, true), "{said}");
-
     assert_eq!(get(&owner, id).await, 0);
     let envelope = envelope(content, &key, cbor(&good()));
+    let (status, said) = text(post_call(&replica.url(), id, &envelope).await);
+    assert_eq!(status, 200, "{said}");
+    assert_eq!(get(&owner, id).await, 1);
+    replica.stop().await.expect("stops");
+}
+
+/// The COSE key of an RSA key of 2,048 bits with exponent 65,537.
+fn rsa_cose(secret: &aws_lc_rs::rsa::KeyPair) -> Vec<u8> {
+    use aws_lc_rs::signature::KeyPair;
+    use serde_cbor::Value;
+    // SEQUENCE of two INTEGERs: nine bytes, the modulus, two bytes, the exponent.
+    let der = secret.public_key().as_ref();
+    assert_eq!((der.len(), &der[265..267]), (270, &[2, 3][..]));
+    let entries = [
+        (1, Value::Integer(3)),
+        (3, Value::Integer(-257)),
+        (-1, Value::Bytes(der[9..265].to_vec())),
+        (-2, Value::Bytes(der[267..].to_vec())),
+    ];
+    let map = entries.map(|(k, v)| (Value::Integer(k), v));
+    cbor(&Value::Map(map.into_iter().collect()))
+}
+
+#[tokio::test]
+async fn passkeys_with_rsa_sign() {
+    use aws_lc_rs::rsa::{KeyPair, KeySize};
+    use aws_lc_rs::{rand, signature};
+    let replica = replica().await;
+    let owner = agent(&replica.url(), identity(1)).await;
+    let id = install(&owner, &counter()).await;
+    let secret = KeyPair::generate(KeySize::Rsa2048).expect("keys can be generated");
+    let sign = |signed: &[u8]| {
+        let mut out = vec![0; secret.public_modulus_len()];
+        let random = rand::SystemRandom::new();
+        let done = secret.sign(&signature::RSA_PKCS1_SHA256, &random, signed, &mut out);
+        done.map(|()| out).expect("it is as long as the modulus")
+    };
+    let key = der(1, &rsa_cose(&secret));
+    let content = call(Principal::self_authenticating(&key), id, "inc");
+    let message = content.to_request_id().signable();
+
+    let mut flipped = signed_assertion("webauthn.get", &message, sign);
+    flipped.signature[100] ^= 1;
+    let other = signed_assertion("webauthn.get", b"another request", sign);
+    for bad in [flipped, other] {
+        let envelope = envelope(content.clone(), &key, cbor(&bad));
+        let (status, said) = text(post_call(&replica.url(), id, &envelope).await);
+        assert_eq!((status, said.contains("WebAuthn")), (400, true), "{said}");
+    }
+    assert_eq!(get(&owner, id).await, 0);
+    let good = signed_assertion("webauthn.get", &message, sign);
+    let envelope = envelope(content, &key, cbor(&good));
     let (status, said) = text(post_call(&replica.url(), id, &envelope).await);
     assert_eq!(status, 200, "{said}");
     assert_eq!(get(&owner, id).await, 1);
