@@ -250,7 +250,7 @@ fn check_gives_the_reason() {
             .code(3);
         let stdout = String::from_utf8_lossy(&check.get_output().stdout).into_owned();
         assert!(
-            stdout.starts_with("Problem: ") && stdout.contains(reason),
+            stdout.starts_with("File:       m.wasm\nProblem: ") && stdout.contains(reason),
             "{stdout}"
         );
     }
