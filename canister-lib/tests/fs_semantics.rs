@@ -314,3 +314,35 @@ fn a_newer_minor_version_is_read_only() {
     fs.release(file).unwrap();
     assert!(*memory.borrow() == image, "not a byte was changed");
 }
+
+/// A create that fails for want of space may have split a page already. What a look-up found out
+/// before must not be used after that.
+#[test]
+fn a_failed_create_spoils_no_look_up_before_it() {
+    let mut hits = 0;
+    for others in 0..64 {
+        let (mut fs, root) = new_fs();
+        let dir = fs.mkdir(root, b"dir").unwrap();
+        for i in 0..others {
+            fs.create(root, format!("other {i}").as_bytes()).unwrap();
+        }
+        for i in 0..80 {
+            let name = format!("{i:0>100}");
+            let missing = format!("missing {i}");
+            let missed = fs.lookup(dir, missing.as_bytes());
+            assert_eq!(missed, Err(FsError::NotFound));
+            // Room for a page or for inodes, not for both.
+            fs.set_quota(Some(fs.usage().used_bytes + 4096)).unwrap();
+            let made = fs.create(dir, name.as_bytes());
+            fs.set_quota(None).unwrap();
+            if made.is_ok() {
+                continue;
+            }
+            hits += 1;
+            let ino = fs.create(dir, missing.as_bytes()).unwrap();
+            assert_eq!(fs.lookup(dir, missing.as_bytes()), Ok(ino));
+            assert_eq!(fs.check(), []);
+        }
+    }
+    assert!(hits > 0, "no create failed after a split");
+}
