@@ -38,12 +38,9 @@ pub(crate) fn copy_in(mappings: &[Mapping], now: u64) -> Result<(File, Seen), Fi
     }
     let mut seen = Seen::new();
     for (path, ino) in std::mem::take(&mut copy.made) {
-        let version = copy
-            .fs
-            .stat(ino)
-            .map_err(|e| FilesError::canister(&path, e))?
-            .version;
-        seen.insert(path, State { ino, version });
+        let stat = copy.fs.stat(ino);
+        let stat = stat.map_err(|e| FilesError::canister(&path, e))?;
+        seen.insert(path, State::of(&stat));
     }
     drop(copy);
     let file = memory.finish();

@@ -142,11 +142,7 @@ impl Copy<'_> {
         let refused = |e| FilesError::canister(&guest, e);
         let path = place.path.join(name);
         let stat = self.fs.stat(ino).map_err(refused)?;
-        let State { ino, version } = State {
-            ino,
-            version: stat.version,
-        };
-        let changed = self.seen.get(&guest) != Some(&State { ino, version });
+        let changed = self.seen.get(&guest) != Some(&State::of(&stat));
         if !changed && stat.file_type != FileType::Directory {
             return Ok(());
         }
@@ -284,7 +280,10 @@ fn undo<E>(dir: &OwnedFd, temporary: &Path, result: Result<(), E>) -> Result<(),
 
 /// The name as one of this computer, and the path in the canister: what a program has made of its
 /// stable memory may be anything.
-fn checked<'n>(name: &'n [u8], directory: &str) -> Result<(&'n OsStr, String), FilesError> {
+pub(super) fn checked<'n>(
+    name: &'n [u8],
+    directory: &str,
+) -> Result<(&'n OsStr, String), FilesError> {
     let plain = !name.is_empty() && !name.contains(&b'/') && !name.contains(&0);
     match std::str::from_utf8(name) {
         Ok(text) if plain && text != "." && text != ".." => {

@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use icwasi::fs::Ino;
+use icwasi::fs::{Ino, Stat};
 
 pub(super) use copy_in::copy_in;
 pub(super) use copy_out::copy_out;
@@ -45,6 +45,18 @@ pub(super) type Seen = HashMap<String, State>;
 pub(super) struct State {
     ino: Ino,
     version: u64,
+    /// A number may be that of a file that was removed, after as many changes.
+    ctime: u64,
+}
+
+impl State {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            ino: stat.ino,
+            version: stat.version,
+            ctime: stat.ctime,
+        }
+    }
 }
 
 /// The places of mappings in plain form, such as `/a/b`, and `/`.
@@ -123,3 +135,6 @@ fn filled(data: &[u8], offset: u64) -> impl Iterator<Item = (u64, &[u8])> {
         (!part.is_empty()).then_some((offset + start as u64, part))
     })
 }
+
+#[cfg(test)]
+mod tests;
