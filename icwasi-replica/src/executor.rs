@@ -1,5 +1,6 @@
 //! The thread that owns the execution core. Everything that touches canisters is a job for it:
-//! messages one after the other, and reads, which are also done while a message is paused.
+//! calls, whose messages run one after the other in rounds; and reads, which are also done while a
+//! message is paused.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +24,8 @@ use crate::persist::{self, SharedStore};
 const QUEUE: usize = 4_096;
 /// How often heartbeats run, and how late a timer may be.
 const ROUND: Duration = Duration::from_millis(500);
+/// How long calls may go on when the replica stops.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Stack that canisters get, as on the IC.
 pub const WASM_STACK: usize = 5 << 20;
@@ -131,6 +134,13 @@ impl Shared {
     }
 }
 
+/// Is told how a call ended.
+type Done = Box<dyn FnOnce(&mut State, Result<CallOutcome, UserError>) + Send>;
+
+/// Calls that were not answered yet, by their numbers in the core.
+#[derive(Default)]
+pub struct OpenCalls(HashMap<u64, Done>);
+
 /// What jobs work on.
 pub struct State {
     /// Canisters.
@@ -143,6 +153,8 @@ pub struct State {
     pub shared: Arc<Shared>,
     /// The state directory, if there is one.
     pub store: Option<SharedStore>,
+    /// Calls that wait for their answers.
+    pub calls: OpenCalls,
 }
 
 impl State {
@@ -160,6 +172,40 @@ impl State {
             }
         }
         self.shared.history().finish(&id, status, now);
+    }
+
+    /// Begins a call, so that a crash does not let it run twice; its number in the core. `done`
+    /// is called when it is answered.
+    pub fn open_call(
+        &mut self,
+        id: [u8; 32],
+        done: impl FnOnce(&mut State, Result<CallOutcome, UserError>) + Send + 'static,
+    ) -> u64 {
+        let call = self.core.open_call();
+        let entry = {
+            let mut history = self.shared.history();
+            history.processing(&id, self.shared.clock.now());
+            history.get(&id).cloned()
+        };
+        if let (Some(store), Some(entry)) = (&self.store, entry) {
+            persist::lock(store).begin(call, id, entry);
+        }
+        self.calls.0.insert(call, Box::new(done));
+        call
+    }
+
+    /// Runs a round of messages, and tells who got an answer.
+    fn advance(&mut self) {
+        self.core.advance();
+        for (call, outcome) in self.core.outcomes() {
+            let Some(done) = self.calls.0.remove(&call) else {
+                continue;
+            };
+            if let Some(store) = &self.store {
+                persist::lock(store).end(call);
+            }
+            done(self, outcome);
+        }
     }
 
     /// Sets the time of the message that is about to run.
@@ -346,9 +392,17 @@ fn next(waiting: &Waiting, until: Instant) -> Next {
 /// Returns whether it ended in order.
 fn work(state: &mut State, waiting: &Waiting) -> bool {
     let mut next_round = Instant::now() + ROUND;
+    let mut patience = None;
     loop {
-        let job = match next(waiting, next_round) {
+        let now = Instant::now();
+        // Canisters that call each other for ever do not keep the replica from stopping.
+        let busy = !state.core.is_idle() && patience.is_none_or(|until| now < until);
+        let job = match next(waiting, if busy { now } else { next_round }) {
             Next::Job(job) => job,
+            Next::Stop if busy => {
+                patience.get_or_insert(now + DRAIN);
+                None
+            }
             Next::Stop => return true,
         };
         let done = catch_unwind(AssertUnwindSafe(|| {
@@ -357,6 +411,7 @@ fn work(state: &mut State, waiting: &Waiting) -> bool {
             if let Some(job) = job {
                 job(state);
             }
+            state.advance();
         }));
         let done = done.and_then(|()| {
             if Instant::now() < next_round {
@@ -376,7 +431,7 @@ fn work(state: &mut State, waiting: &Waiting) -> bool {
 /// What happens from time to time without a request.
 fn round(state: &mut State) {
     state.core.set_time(state.shared.clock.round_time());
-    state.core.run_timers();
+    state.core.start_timers();
     let now = state.shared.clock.now();
     state.shared.history().prune(now);
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::certificate::{DataCertificates, KeyError, Keys, SecretKeys};
 use crate::clock::Clock;
 use crate::core::{Core, CoreConfig, CoreError, ExecutionStats, Limits};
-use crate::executor::{Executor, Shared, Spawned, State, WASM_STACK};
+use crate::executor::{Executor, OpenCalls, Shared, Spawned, State, WASM_STACK};
 use crate::fakes::Fakes;
 use crate::http::AppState;
 use crate::http::certifier::Certifier;
@@ -334,5 +334,6 @@ fn make_state(
         fakes,
         shared,
         store,
+        calls: OpenCalls::default(),
     })
 }

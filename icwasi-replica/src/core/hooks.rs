@@ -74,6 +74,8 @@ pub struct ManagementReply {
 
 /// What one message changed in one canister, before it is applied.
 pub struct Commit<'a> {
+    /// The call from outside in whose course it happened, by its number.
+    pub call: Option<u64>,
     /// The canister, as it is after the message, memory excepted.
     pub canister: &'a Canister,
     /// Mutable globals after the message.

@@ -225,26 +225,6 @@ impl Core {
         self.run_uninstall(sender, id)
     }
 
-    /// Makes it run again.
-    pub fn start_canister(&mut self, id: &Principal) -> Result<(), UserError> {
-        self.set_status(id, CanisterStatus::Running)
-    }
-
-    /// Stops it; there are no open calls between messages of [`Core::update`], so at once.
-    pub fn stop_canister(&mut self, id: &Principal) -> Result<(), UserError> {
-        self.set_status(id, CanisterStatus::Stopped)
-    }
-
-    fn set_status(&mut self, id: &Principal, status: CanisterStatus) -> Result<(), UserError> {
-        let canister = self
-            .canisters
-            .get_mut(id)
-            .ok_or_else(|| UserError::not_found(id))?;
-        canister.status = status;
-        canister.version += 1;
-        self.commit(id, false, false)
-    }
-
     /// Removes a stopped canister for good. The owner of the state removes what it saved.
     pub fn delete_canister(&mut self, id: &Principal) -> Result<(), UserError> {
         let canister = self
@@ -300,7 +280,9 @@ impl Core {
         }
     }
 
-    /// Runs an update (or a query as an update) to completion, with all calls that it makes.
+    /// Runs an update (or a query as an update) to completion, with all calls that it makes, and
+    /// everything else that is queued. Owners that serve many callers use [`Core::submit`] and
+    /// [`Core::advance`].
     pub fn update(
         &mut self,
         id: &Principal,
@@ -322,8 +304,14 @@ impl Core {
         self.run_query(id, sender, method, arg)
     }
 
-    /// Runs heartbeats and timers that are due. Returns how many were run.
+    /// Runs heartbeats and timers that are due, with all calls that they make. Returns how many.
     pub fn run_timers(&mut self) -> usize {
+        self.run_timers_to_the_end()
+    }
+
+    /// Runs heartbeats and timers that are due; their calls run in the next rounds. Returns how
+    /// many were run.
+    pub fn start_timers(&mut self) -> usize {
         self.charge_storage();
         let due: Vec<(Principal, bool, bool)> = self
             .canisters

@@ -8,7 +8,7 @@ use candid::Principal;
 use ic_error_types::ErrorCode;
 use sha2::{Digest, Sha256};
 
-use super::canister::{Canister, Code};
+use super::canister::{Canister, CanisterStatus, Code};
 use super::execute::{self, Live};
 use super::heap::Heap;
 use super::limits::WASM_PAGE;
@@ -44,6 +44,7 @@ impl Core {
             .canisters
             .get_mut(id)
             .ok_or_else(|| UserError::not_found(id))?;
+        let call = self.scheduler.call();
         if let Some(journal) = &mut self.journal {
             let globals = match &mut canister.live {
                 Some(live) => live.globals(),
@@ -52,6 +53,7 @@ impl Core {
             let canister = &*canister;
             let commit = Commit {
                 canister,
+                call,
                 globals: &globals,
                 reset_heap,
                 reset_stable,
@@ -124,7 +126,11 @@ impl Core {
     ) -> Result<(), CoreError> {
         let id = record.id;
         let mut canister = Canister::new(id, record.settings, record.cycles, record.created_at);
-        canister.status = record.status;
+        canister.status = match record.status {
+            // The calls that it waited for are gone.
+            CanisterStatus::Stopping => CanisterStatus::Stopped,
+            status => status,
+        };
         canister.version = record.version;
         canister.certified_data = record.certified_data;
         canister.log = record.log;

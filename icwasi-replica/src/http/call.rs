@@ -20,7 +20,6 @@ use crate::fakes;
 use crate::ingress::envelope::{self, EnvelopeError};
 use crate::ingress::history::{IngressEntry, IngressStatus, Offer, Reject};
 use crate::management;
-use crate::persist;
 
 /// Version 2: answers as soon as the call is accepted.
 pub async fn call_async(
@@ -250,7 +249,7 @@ struct Call {
     arg: Vec<u8>,
 }
 
-/// Runs on the executor: filters, then runs the call to its end.
+/// Runs on the executor: filters, then begins the call.
 fn execute(
     state: &mut executor::State,
     call: Call,
@@ -279,39 +278,37 @@ fn execute(
         return;
     }
     let _ = accept.send(Ok(()));
-    let entry = {
-        let mut history = shared.history();
-        history.processing(&call.id, shared.clock.now());
-        history.get(&call.id).cloned()
-    };
-    if let (Some(store), Some(entry)) = (&state.store, entry) {
-        persist::lock(store).begin(*call.id, entry);
-    }
-    let result = if to_management {
-        management::ingress(state, call.sender, &call.method, &call.arg)
-    } else if to_fake {
-        let kind = fakes::Kind::Update;
-        fakes::from_outside(
-            state,
-            &call.canister,
-            kind,
-            call.sender,
-            &call.method,
-            &call.arg,
-        )
+    let Call {
+        id,
+        sender,
+        canister,
+        method,
+        arg,
+    } = call;
+    let ran = (!to_management && !to_fake).then(|| (canister, method.clone()));
+    let number = state.open_call(*id, move |state, outcome| {
+        if let Some((canister, method)) = ran {
+            state.shared.note_stats(canister, &method, &outcome);
+        }
+        executor::count_update(&state.shared);
+        let status = match outcome {
+            Ok(outcome) => IngressStatus::Replied(outcome.reply),
+            Err(error) => rejected(&error),
+        };
+        state.finish_call(*id, status);
+    });
+    if to_management || to_fake {
+        state.core.enter_call(number);
+        let answer = if to_management {
+            management::ingress(state, sender, &method, &arg)
+        } else {
+            let kind = fakes::Kind::Update;
+            fakes::from_outside(state, &canister, kind, sender, &method, &arg)
+        };
+        state.core.leave_call(answer);
     } else {
-        let result = state
-            .core
-            .update(&call.canister, call.sender, &call.method, call.arg);
-        shared.note_stats(call.canister, &call.method, &result);
-        result.map(|outcome| outcome.reply)
-    };
-    executor::count_update(&shared);
-    let status = match result {
-        Ok(reply) => IngressStatus::Replied(reply),
-        Err(error) => rejected(&error),
-    };
-    state.finish_call(*call.id, status);
+        state.core.submit(number, &canister, sender, &method, arg);
+    }
 }
 
 fn rejected(error: &UserError) -> IngressStatus {

@@ -106,7 +106,7 @@ impl Store {
             heaps: HashMap::new(),
             blobs,
             next_canister,
-            running: None,
+            running: HashMap::new(),
             behind: false,
             sync,
         };
@@ -208,7 +208,7 @@ fn replay<'a>(
 }
 
 /// The status of a call that had begun, and whose end is not on record.
-fn interrupted(mut entry: IngressEntry) -> IngressEntry {
+pub(super) fn interrupted(mut entry: IngressEntry) -> IngressEntry {
     entry.status = IngressStatus::Rejected(Reject {
         code: 2,
         message: "the replica was stopped while this call ran; what it did may have taken effect \

@@ -75,8 +75,8 @@ pub struct Store {
     heaps: HashMap<Principal, File>,
     blobs: HashSet<[u8; 32]>,
     next_canister: u64,
-    /// The call from outside that is running.
-    running: Option<([u8; 32], IngressEntry)>,
+    /// Calls from outside that have begun, by their numbers.
+    running: HashMap<u64, ([u8; 32], IngressEntry)>,
     /// A heap file lacks what the log has: the log must not be emptied before the next start.
     behind: bool,
     sync: bool,
@@ -93,14 +93,18 @@ pub fn lock(store: &SharedStore) -> MutexGuard<'_, Store> {
 }
 
 impl Store {
-    /// Notes which call from outside runs, so that a crash does not let it run twice.
-    pub fn begin(&mut self, id: [u8; 32], entry: IngressEntry) {
-        self.running = Some((id, entry));
+    /// Notes that a call from outside begins, so that a crash does not let it run twice.
+    pub fn begin(&mut self, call: u64, id: [u8; 32], entry: IngressEntry) {
+        self.running.insert(call, (id, entry));
+    }
+
+    /// Notes that a call is answered. What it still causes belongs to nobody.
+    pub fn end(&mut self, call: u64) {
+        self.running.remove(&call);
     }
 
     /// Writes the outcome of a call; after that the client may be told.
     pub fn finish(&mut self, id: [u8; 32], entry: &IngressEntry) -> io::Result<()> {
-        self.running = None;
         let header = encode(&Record::Outcome {
             id,
             entry: entry.clone(),
@@ -145,12 +149,12 @@ impl Store {
         }
         let calls = {
             let history = self.shared.history();
-            let finished = history
-                .finished()
-                .map(|(id, entry)| (*id, entry.clone()))
-                .collect();
+            let finished = history.finished().map(|(id, entry)| (*id, entry.clone()));
+            // Should nothing more be heard of those that run, they were cut off.
+            let running = self.running.values().cloned();
+            let cut_off = running.map(|(id, entry)| (id, load::interrupted(entry)));
             Calls {
-                finished,
+                finished: cut_off.chain(finished).collect(),
                 next_canister: self.next_canister,
                 now: self.shared.clock.latest(),
             }
@@ -233,7 +237,9 @@ impl Store {
         let header = encode(&Record::Commit {
             meta: Box::new(meta.clone()),
             now: self.shared.clock.latest(),
-            ingress: self.running.clone(),
+            ingress: commit
+                .call
+                .and_then(|call| self.running.get(&call).cloned()),
             reset_heap: commit.reset_heap,
             reset_stable: commit.reset_stable,
             heap: lengths(&commit.heap),

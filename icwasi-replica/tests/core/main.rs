@@ -6,6 +6,7 @@ mod contexts;
 mod determinism;
 mod execution;
 mod generate;
+mod interleaving;
 mod journal;
 mod limits;
 mod metering;

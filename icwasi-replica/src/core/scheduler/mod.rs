@@ -1,10 +1,12 @@
 //! Messages between canisters: call contexts, the queue, and who is answered with what.
 //!
-//! One call from outside is run to completion with all calls that it causes. Each message is
-//! atomic; a callback that traps is undone alone, and its cleanup runs.
+//! Calls from outside and between canisters share one queue. Each message is atomic; a callback
+//! that traps is undone alone, and its cleanup runs.
 
 mod requests;
 mod responses;
+mod rounds;
+mod stopping;
 mod system;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,10 +17,9 @@ use ic_error_types::ErrorCode;
 use super::Core;
 use super::execute::Entry;
 use super::system_api::{Callback, Message, OutgoingCall, Response, context};
-use super::types::{CallOutcome, ExecutionStats, UserError};
-
-/// Messages that one call from outside may cause before it is given up.
-const MAX_MESSAGES: u64 = 100_000;
+use super::types::{ExecutionStats, UserError};
+use rounds::OutsideCall;
+use stopping::StopRequest;
 
 /// Who is waiting for the answer.
 #[derive(Clone, Copy)]
@@ -47,6 +48,8 @@ type Expiry = (u64, u64);
 struct CallContext {
     canister: Principal,
     origin: Origin,
+    /// The call from outside in whose course it was opened; 0: none.
+    call: u64,
     caller: Principal,
     available: u128,
     answered: bool,
@@ -58,6 +61,8 @@ struct CallContext {
 
 struct Request {
     origin: Origin,
+    /// The call from outside in whose course it is sent; 0: none.
+    call: u64,
     callee: Principal,
     caller: Principal,
     method: String,
@@ -101,137 +106,37 @@ pub struct Scheduler {
     contexts: BTreeMap<u64, CallContext>,
     queue: VecDeque<Task>,
     next: u64,
-    /// Answers to calls from outside.
-    answers: BTreeMap<u64, Answer>,
+    /// Calls from outside.
+    calls: BTreeMap<u64, OutsideCall>,
+    /// Those with an answer.
+    answered: Vec<u64>,
+    /// The one in whose course the present message runs; 0: none.
+    current: u64,
+    /// Who waits for a canister to stop.
+    stops: Vec<StopRequest>,
+    /// The canister that the present call of the management canister has begun to stop.
+    stopping: Option<Principal>,
     /// Requests without an answer, by caller and callee.
     waiting: BTreeMap<Principal, BTreeMap<Principal, usize>>,
     /// Best-effort calls without an answer.
     expiring: BTreeMap<Expiry, Expiring>,
+    /// Of the call from outside in whose course the present message runs.
     stats: ExecutionStats,
 }
 
+impl Scheduler {
+    /// The call from outside in whose course the present message runs.
+    pub fn call(&self) -> Option<u64> {
+        (self.current != 0).then_some(self.current)
+    }
+
+    /// Whether nothing is to be run, and nothing waits for a bounded time.
+    fn rests(&self) -> bool {
+        self.queue.is_empty() && self.expiring.is_empty() && self.stops.is_empty()
+    }
+}
+
 impl Core {
-    /// See [`Core::update`].
-    pub(super) fn run_update(
-        &mut self,
-        id: &Principal,
-        sender: Principal,
-        method: &str,
-        arg: Vec<u8>,
-    ) -> Result<CallOutcome, UserError> {
-        let fee = self.limits.fees.ingress_message(method.len() + arg.len());
-        self.withdraw(id, fee)?;
-        self.scheduler.next += 1;
-        let ticket = self.scheduler.next;
-        self.scheduler.stats = ExecutionStats::default();
-        self.scheduler.queue.push_back(Task::Request(Request {
-            origin: Origin::Ingress(ticket),
-            callee: *id,
-            caller: sender,
-            method: method.into(),
-            arg,
-            cycles: 0,
-            deadline: 0,
-        }));
-        self.drain();
-        let stats = std::mem::take(&mut self.scheduler.stats);
-        match self.scheduler.answers.remove(&ticket) {
-            Some(Ok(reply)) => Ok(CallOutcome { reply, stats }),
-            Some(Err(e)) => Err(e.with_stats(stats)),
-            None => Err(UserError::new(
-                ErrorCode::IngressMessageTimeout,
-                format!(
-                    "the call was not answered after {} messages",
-                    stats.messages
-                ),
-            )
-            .with_stats(stats)),
-        }
-    }
-
-    /// Runs what is queued until nothing is left, or too much was run.
-    fn drain(&mut self) {
-        let end = self.scheduler.stats.messages + MAX_MESSAGES;
-        while self.scheduler.stats.messages < end {
-            if let Some(clock) = &mut self.clock {
-                let now = clock();
-                self.set_time(now);
-            }
-            self.expire();
-            match self.scheduler.queue.pop_front() {
-                Some(Task::Request(request)) => self.request(request),
-                Some(Task::Response {
-                    caller,
-                    callee,
-                    context,
-                    callback,
-                    expiry,
-                    answer,
-                    refund,
-                }) => {
-                    if expiry.is_some_and(|e| self.scheduler.expiring.remove(&e).is_none()) {
-                        // Too late: the caller was told something else.
-                        self.give_back(&caller, refund);
-                        continue;
-                    }
-                    self.arrived(&caller, &callee);
-                    self.respond(&caller, context, callback, answer, refund);
-                }
-                Some(Task::Expired {
-                    caller,
-                    context,
-                    callback,
-                }) => {
-                    let expired = "Call deadline has expired.";
-                    let answer = Err(UserError::new(ErrorCode::DeadlineExpired, expired));
-                    self.respond(&caller, context, callback, answer, 0);
-                }
-                None => break,
-            }
-            self.between_messages();
-        }
-    }
-
-    /// Ends best-effort calls whose time is up.
-    fn expire(&mut self) {
-        while let Some(first) = self.scheduler.expiring.first_entry()
-            && first.key().0 <= self.time
-        {
-            let call = first.remove();
-            self.arrived(&call.caller, &call.callee);
-            self.scheduler.queue.push_back(Task::Expired {
-                caller: call.caller,
-                context: call.context,
-                callback: call.callback,
-            });
-        }
-    }
-
-    fn answer(&mut self, origin: Origin, callee: &Principal, answer: Answer, refund: u128) {
-        match origin {
-            Origin::Ingress(ticket) => {
-                self.scheduler.answers.insert(ticket, answer);
-            }
-            Origin::Call {
-                caller,
-                context,
-                callback,
-                expiry,
-            } => {
-                self.scheduler.queue.push_back(Task::Response {
-                    caller,
-                    callee: *callee,
-                    context,
-                    callback,
-                    expiry,
-                    answer,
-                    refund,
-                });
-            }
-            Origin::System => {}
-        }
-    }
-
     fn open(&mut self, context: CallContext) -> u64 {
         self.scheduler.next += 1;
         self.scheduler.contexts.insert(self.scheduler.next, context);
@@ -328,7 +233,9 @@ impl Core {
         }
         let waiting = self.scheduler.waiting.entry(caller).or_default();
         *waiting.entry(call.callee).or_default() += 1;
+        let call_outside = self.scheduler.current;
         self.scheduler.queue.push_back(Task::Request(Request {
+            call: call_outside,
             origin: Origin::Call {
                 caller,
                 context,
@@ -367,6 +274,7 @@ impl Core {
             });
             self.answer(open.origin, &open.canister, Err(error), open.available);
         }
+        self.stop_if_done(&open.canister);
     }
 
     /// One request less is waiting.
@@ -401,5 +309,6 @@ impl Core {
                 self.answer(origin, id, Err(error.clone()), refund);
             }
         }
+        self.stop_if_done(id);
     }
 }

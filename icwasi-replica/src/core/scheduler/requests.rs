@@ -39,7 +39,6 @@ impl Core {
         let kind = match checked {
             Ok(kind) => kind,
             Err(e) => {
-                // A refused call must not keep the loop alive for ever.
                 self.scheduler.stats.messages += 1;
                 return self.answer(request.origin, &request.callee, Err(e), request.cycles);
             }
@@ -63,6 +62,7 @@ impl Core {
         let open = CallContext {
             canister: request.callee,
             origin: request.origin,
+            call: request.call,
             caller: request.caller,
             available: request.cycles,
             answered: false,
@@ -164,6 +164,7 @@ impl Core {
 
     fn management_request(&mut self, request: Request) {
         self.scheduler.stats.messages += 1;
+        self.scheduler.stopping = None;
         let reply = match self.management.take() {
             Some(mut handler) => {
                 let (caller, cycles) = (request.caller, request.cycles);
@@ -184,6 +185,6 @@ impl Core {
                 refund: request.cycles,
             },
         };
-        self.answer(request.origin, &request.callee, reply.result, reply.refund);
+        self.answer_or_wait(request.origin, &request.callee, reply.result, reply.refund);
     }
 }

@@ -25,11 +25,16 @@ impl Core {
         }
     }
 
-    /// Runs a heartbeat or timer with the calls that it makes. `false` if it was undone.
+    /// Runs a heartbeat or timer; its calls are queued. `false` if it was undone.
     pub(in super::super) fn run_system(&mut self, id: &Principal, export: &str) -> bool {
-        let kept = self.system_message(id, export);
+        self.in_call(0, |core| core.system_message(id, export))
+    }
+
+    /// See [`Core::run_timers`].
+    pub(in super::super) fn run_timers_to_the_end(&mut self) -> usize {
+        let count = self.start_timers();
         self.drain();
-        kept
+        count
     }
 
     pub(super) fn system_message(&mut self, id: &Principal, export: &str) -> bool {
@@ -37,6 +42,7 @@ impl Core {
         let open = CallContext {
             canister: *id,
             origin: Origin::System,
+            call: self.scheduler.current,
             caller: Principal::management_canister(),
             available: 0,
             answered: true,

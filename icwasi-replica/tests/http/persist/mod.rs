@@ -327,3 +327,52 @@ async fn flipped_bits_are_no_panic() {
     }
     assert!(refused > 20, "{refused} of 120 were noticed");
 }
+
+#[tokio::test]
+async fn a_call_that_was_cut_off_is_rejected_and_does_not_run_again() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let start = || async {
+        Replica::start(options(dir.path()))
+            .await
+            .expect("its own directory")
+    };
+    let replica = start().await;
+    let owner = agent(&replica.url(), identity(1)).await;
+    let module = wat::parse_str(crate::concurrency::WAITER).expect("valid text");
+    let id = install(&owner, &module).await;
+    let signed = owner
+        .update(&id, "wait")
+        .with_arg([])
+        .sign()
+        .expect("signs");
+    let envelope = signed.signed_update.clone();
+    let sending = tokio::spawn({
+        let (owner, envelope) = (owner.clone(), envelope.clone());
+        async move { owner.update_signed(id, envelope).await }
+    });
+    let count = async |owner: &ic_agent::Agent| {
+        let reply = owner.query(&id, "get").with_arg([]).call().await;
+        u32::from_le_bytes(reply.expect("replies").try_into().expect("four bytes"))
+    };
+    while count(&owner).await < 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    // It goes on for ever, but does not keep the replica from stopping.
+    replica.stop().await.expect("stops");
+    assert!(!matches!(sending.await, Ok(Ok(CallResponse::Response(_)))));
+
+    let replica = start().await;
+    let owner = agent(&replica.url(), identity(1)).await;
+    let before = count(&owner).await;
+    assert!(before >= 3, "what its messages did is kept");
+    let error = owner
+        .update_signed(id, envelope)
+        .await
+        .expect_err("cut off");
+    assert!(
+        error.to_string().contains("the replica was stopped"),
+        "{error}"
+    );
+    assert_eq!(count(&owner).await, before);
+    replica.stop().await.expect("stops");
+}
