@@ -7,6 +7,7 @@
 use ic_stable_structures::Memory;
 use siphasher::sip::SipHasher13;
 
+use super::bytes::same_bytes;
 use super::dirpage::{self, Found, NewEntry, PageHeader, Taken};
 use super::dirroom::Room;
 use super::error::FsError;
@@ -15,7 +16,7 @@ use super::store::Store;
 use super::types::Ino;
 use crate::format::dirent::*;
 use crate::format::inode::{Kind, MAP_LEN};
-use crate::format::{BLOCK, BLOCK_LEN, address, get_u32, put_u32, superblock};
+use crate::format::{BLOCK, BLOCK_LEN, address, get_u32, get_u64, put_u32, superblock};
 
 /// A directory's map, decoded.
 #[derive(Copy, Clone, Debug)]
@@ -26,6 +27,7 @@ pub struct Table {
     pub pages: u32,
 }
 
+#[inline]
 pub fn table<M: Memory>(store: &Store<M>, node: &Node) -> Result<Table, FsError> {
     let map = &node.inode.map;
     let table = Table {
@@ -59,8 +61,11 @@ pub fn set_table(node: &mut Node, table: Table) {
 }
 
 /// The cookie of `name`, without a discriminator.
+#[inline]
 pub fn hash<M: Memory>(store: &Store<M>, name: &[u8]) -> u64 {
-    let hash = SipHasher13::new_with_key(&store.sb.hash_key).hash(name) >> (64 - COOKIE_BITS);
+    let key = &store.sb.hash_key;
+    let hasher = SipHasher13::new_with_keys(get_u64(key, 0), get_u64(key, 8));
+    let hash = hasher.hash(name) >> (64 - COOKIE_BITS);
     let low = (1 << DISCRIMINATOR_BITS) - 1;
     (hash & !low).max(low + 1)
 }
@@ -76,6 +81,7 @@ pub fn index(cookie: u64, depth: u8) -> u32 {
 }
 
 /// Page at `index` of the table; 0 if the directory has no pages yet.
+#[inline(always)]
 pub fn page_at<M: Memory>(
     store: &Store<M>,
     node: &Node,
@@ -140,22 +146,23 @@ pub struct Missed {
 
 impl Missed {
     /// Keeps what `spot` says.
-    pub fn keep(&mut self, node: &Node, name: &[u8], spot: Spot) {
+    #[inline(always)]
+    pub fn keep(&mut self, node: &Node, name: &[u8], spot: &Spot) {
         self.name.clear();
         self.name.extend_from_slice(name);
         (self.dir, self.changes) = (node.ino, node.inode.changes);
-        (self.hash, self.place, self.taken) = (spot.hash, spot.place, spot.taken);
+        (self.hash, self.place, self.taken) = (spot.hash, spot.place, spot.taken.clone());
     }
 
     /// Whether `name` was looked for in `dir`, and so checked.
     pub fn is_of(&self, dir: Ino, name: &[u8]) -> bool {
-        u64::from(self.dir) == dir.0 && dirpage::same_bytes(&self.name, name)
+        u64::from(self.dir) == dir.0 && same_bytes(&self.name, name)
     }
 
     /// What a look-up of `name` in `node` would say.
     pub fn take(&mut self, node: &Node, name: &[u8]) -> Option<Spot> {
         let known = self.dir == node.ino && self.changes == node.inode.changes;
-        if !known || !dirpage::same_bytes(&self.name, name) {
+        if !known || !same_bytes(&self.name, name) {
             return None;
         }
         self.dir = 0;
@@ -213,7 +220,7 @@ pub fn probe<M: Memory>(store: &Store<M>, node: &Node, name: &[u8]) -> Result<Sp
 
 /// Cookie of a new entry: the hash, with the first discriminator that is free on its page.
 fn cookie(spot: &Spot) -> Result<u64, FsError> {
-    // 256 names with the same 55 bits of a keyed hash: never, but not a reason to trap.
+    // 64 names with the same 55 bits of a keyed hash: never, but not a reason to trap.
     let discriminator = spot.taken.first_free().ok_or(FsError::NoSpace {
         needed: BLOCK,
         available: 0,
@@ -223,6 +230,7 @@ fn cookie(spot: &Spot) -> Result<u64, FsError> {
 
 /// Adds an entry where [`probe`] did not find the name and [`make_room`] made room. The caller
 /// stores the inode.
+#[inline(always)]
 pub fn insert_at<M: Memory>(
     store: &mut Store<M>,
     node: &mut Node,

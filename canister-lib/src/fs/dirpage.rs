@@ -5,6 +5,7 @@
 
 use ic_stable_structures::Memory;
 
+use super::bytes::same_bytes;
 use super::error::FsError;
 use super::store::Store;
 use crate::format::dirent::*;
@@ -59,27 +60,18 @@ fn head_offset(cookie: u64) -> usize {
     PAGE_HEADS + 2 * ((cookie >> DISCRIMINATOR_BITS) as usize % HEADS)
 }
 
-/// Compares by words: the compiler's comparison goes byte by byte on wasm.
-pub fn same_bytes(a: &[u8], b: &[u8]) -> bool {
-    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
-    a.len() == b.len()
-        && a8.remainder() == b8.remainder()
-        && a8.zip(b8).all(|(x, y)| get_u64(x, 0) == get_u64(y, 0))
-}
-
-/// Discriminators in use, a bit each.
-#[derive(Debug, Default)]
-pub struct Taken([u64; 4]);
+/// Discriminators in use, a bit each; those from 64 on are never given out.
+#[derive(Clone, Debug, Default)]
+pub struct Taken(u64);
 
 impl Taken {
     fn add(&mut self, discriminator: u8) {
-        self.0[usize::from(discriminator / 64)] |= 1 << (discriminator % 64);
+        self.0 |= 1_u64.checked_shl(discriminator.into()).unwrap_or(0);
     }
 
     /// The lowest that is free.
     pub fn first_free(&self) -> Option<u64> {
-        let word = self.0.iter().position(|&word| word != u64::MAX)?;
-        Some(word as u64 * 64 + u64::from(self.0[word].trailing_ones()))
+        (self.0 != u64::MAX).then(|| self.0.trailing_ones().into())
     }
 }
 
@@ -108,6 +100,7 @@ fn entry_offset(raw: u16) -> Result<usize, FsError> {
 }
 
 /// The first entry of the chain of `hash`; 0: none.
+#[inline(always)]
 pub fn head<M: Memory>(store: &Store<M>, page: u32, hash: u64) -> Result<u16, FsError> {
     let mut b = [0; 2];
     store.read(address(page) + head_offset(hash) as u64, &mut b)?;
@@ -126,6 +119,7 @@ pub fn find<M: Memory>(
 }
 
 /// [`find`] from the first entry of the chain on. `taken` gets the discriminators in use.
+#[inline(always)]
 pub fn find_from<M: Memory>(
     store: &Store<M>,
     page: u32,
@@ -344,6 +338,7 @@ pub fn write<'a, M: Memory>(
 
 /// Adds an entry to a page that has room for it at its end (see [`compact`]). `head` is the first
 /// entry of its chain.
+#[inline]
 pub fn insert<M: Memory>(
     store: &Store<M>,
     page: u32,

@@ -109,6 +109,7 @@ impl<M: Memory> Fs<M> {
         Ok(Ino(ino.into()))
     }
 
+    #[inline(always)]
     fn make_in(
         &mut self,
         parent: &mut Node,

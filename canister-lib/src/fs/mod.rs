@@ -8,6 +8,7 @@
 
 mod alloc;
 mod attached;
+mod bytes;
 mod check;
 mod dir;
 mod dirpage;
@@ -41,7 +42,8 @@ pub use types::{DirEntry, FileType, FormatOptions, Ino, Nanos, Stat, Usage};
 pub(crate) use walk::{Tree, Walk, walk};
 
 use crate::format::inode::{Inode, Kind};
-use crate::format::{BLOCK, dirent, get_u64, superblock};
+use crate::format::{BLOCK, dirent, superblock};
+use bytes::plain_until;
 use node::{Node, Nodes};
 use open::OpenFiles;
 use store::Store;
@@ -89,34 +91,6 @@ fn check_text(bytes: &[u8]) -> Result<(), FsError> {
     } else {
         Ok(())
     }
-}
-
-/// How many bytes at the start of `bytes` are ASCII, and neither NUL nor '/'. By words: names are
-/// looked at often, and the library's searches go byte by byte on wasm.
-fn plain_until(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
-    const SLASHES: u64 = ONES * b'/' as u64;
-    let mut at = 0;
-    let mut words = bytes.chunks_exact(8);
-    for word in &mut words {
-        let x = get_u64(word, 0);
-        let slash = x ^ SLASHES;
-        // With no byte above 127, a borrow sets the highest bit of a byte that is zero, and that
-        // of the byte after it only if that is one, which is found again below.
-        if (x | x.wrapping_sub(ONES) | slash.wrapping_sub(ONES)) & HIGH != 0 {
-            break;
-        }
-        at += 8;
-    }
-    while let Some(&byte) = bytes.get(at)
-        && byte.is_ascii()
-        && byte != 0
-        && byte != b'/'
-    {
-        at += 1;
-    }
-    at
 }
 
 impl<M: Memory> Fs<M> {
@@ -182,21 +156,31 @@ impl<M: Memory> Fs<M> {
 
     /// [`Self::lookup`] of a name that was checked, with the kind that its entry says.
     fn entry(&mut self, dir: Ino, name: &[u8]) -> Result<Option<(Ino, Kind)>, FsError> {
+        if !matches!(name, b"." | b"..") {
+            return self.stored_entry(dir, name);
+        }
         let node = self.take_dir(dir)?;
         let found = match name {
-            b"." => Ok(Some((node.ino, Kind::Directory))),
-            b".." if node.inode.nlink == 0 => Ok(None),
-            b".." => Ok(Some((node.inode.parent, Kind::Directory))),
-            _ => dir::probe(&self.store, &node, name).map(|spot| match spot.found {
-                Some(found) => Some((found.ino, found.kind)),
-                None => {
-                    self.missed.keep(&node, name, spot);
-                    None
-                }
-            }),
+            b"." => Some(node.ino),
+            _ if node.inode.nlink == 0 => None,
+            _ => Some(node.inode.parent),
         };
         self.nodes.put(node);
-        Ok(found?.map(|(ino, kind)| (Ino(ino.into()), kind)))
+        Ok(found.map(|ino| (Ino(ino.into()), Kind::Directory)))
+    }
+
+    /// [`Self::entry`] of another name than "." and "..".
+    #[inline(always)]
+    fn stored_entry(&mut self, dir: Ino, name: &[u8]) -> Result<Option<(Ino, Kind)>, FsError> {
+        let node = self.take_dir(dir)?;
+        let found = dir::probe(&self.store, &node, name).map(|spot| {
+            if spot.found.is_none() {
+                self.missed.keep(&node, name, &spot);
+            }
+            spot.found
+        });
+        self.nodes.put(node);
+        Ok(found?.map(|found| (Ino(found.ino.into()), found.kind)))
     }
 
     /// Metadata of `ino`.
@@ -267,6 +251,7 @@ impl<M: Memory> Fs<M> {
     }
 
     /// Takes an inode that exists: has a name, or is held open. Put it back with `nodes.put`.
+    #[inline(always)]
     fn take(&mut self, ino: Ino) -> Result<Box<Node>, FsError> {
         let number = u32::try_from(ino.0).map_err(|_| FsError::BadInode)?;
         let node = self.nodes.take(&self.store, number)?;
@@ -276,6 +261,7 @@ impl<M: Memory> Fs<M> {
         Ok(node)
     }
 
+    #[inline(always)]
     fn take_dir(&mut self, dir: Ino) -> Result<Box<Node>, FsError> {
         let node = self.take(dir)?;
         if node.is_dir() {
@@ -286,6 +272,7 @@ impl<M: Memory> Fs<M> {
     }
 
     /// The directory `dir`, in which a name is about to be made or removed: not a removed one.
+    #[inline(always)]
     fn take_live_dir(&mut self, dir: Ino) -> Result<Box<Node>, FsError> {
         let node = self.take_dir(dir)?;
         if node.inode.nlink > 0 {

@@ -121,6 +121,7 @@ impl Node {
     }
 
     /// Stores what a new entry changes in its directory: everything but the map.
+    #[inline(always)]
     pub fn store_entries<M: Memory>(&self, store: &Store<M>) {
         let at = store.slot_address(self.ino) + inode::NLINK as u64;
         store.put(at, &self.inode.encode_entries());
@@ -168,7 +169,7 @@ impl Default for Nodes {
 
 impl Nodes {
     /// Takes inode `ino` out of the cache, or reads it.
-    #[inline]
+    #[inline(always)]
     pub fn take<M: Memory>(&mut self, store: &Store<M>, ino: u32) -> Result<Box<Node>, FsError> {
         let slot = &mut self.slots[ino as usize % SLOTS];
         if slot.as_ref().is_some_and(|node| node.ino == ino)
@@ -207,7 +208,7 @@ impl Nodes {
     }
 
     /// Puts a node back.
-    #[inline]
+    #[inline(always)]
     pub fn put(&mut self, node: Box<Node>) {
         self.puts = self.puts.wrapping_add(1);
         if self.puts.is_multiple_of(1024) {

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use ic_stable_structures::Memory;
 
-use super::dirpage::same_bytes;
+use super::bytes::{plain_until, same_bytes};
 use super::error::FsError;
 use super::types::{FileType, Ino};
 use super::walk::{Tree, Walk, walk};
-use super::{Fs, check_name, check_text, plain_until};
+use super::{Fs, check_name, check_text};
 use crate::format::dirent::NAME_MAX;
 use crate::format::inode::Kind;
 
@@ -79,6 +79,7 @@ impl<M: Memory> Fs<M> {
     /// a '/' follows it. Errors: `NotCapable` for an absolute path or link, or ".." above `root`;
     /// `NotFound`; `NotDir`; `SymlinkLoop`; `NameTooLong` for a component above 255 bytes;
     /// `IllegalByteSequence` for NUL or bytes that are not UTF-8. Cost: one look-up a component.
+    #[inline]
     pub fn resolve<'p>(
         &mut self,
         root: Ino,
@@ -86,9 +87,22 @@ impl<M: Memory> Fs<M> {
         path: &'p [u8],
         follow_last: bool,
     ) -> Result<Resolved<'p>, FsError> {
-        if let Some(resolved) = self.resolve_plain(root, start, path, follow_last)? {
-            return Ok(resolved);
+        match self.resolve_plain(root, start, path, follow_last) {
+            Ok(None) => self.resolve_links(root, start, path, follow_last),
+            Ok(Some(resolved)) => Ok(resolved),
+            Err(error) => Err(error),
         }
+    }
+
+    /// [`Self::resolve`] for all paths.
+    #[cold]
+    fn resolve_links(
+        &mut self,
+        root: Ino,
+        start: Ino,
+        path: &[u8],
+        follow_last: bool,
+    ) -> Result<Resolved<'static>, FsError> {
         let mut tree = Rooted {
             fs: self,
             root,
@@ -127,7 +141,7 @@ impl<M: Memory> Fs<M> {
         let (dir, left) = known.unwrap_or((start, path));
         if is_plain_name(left) {
             // Nothing to check or take apart any more.
-            let entry = self.entry(dir, left)?;
+            let entry = self.stored_entry(dir, left)?;
             let through =
                 |(found, kind)| (kind == Kind::Symlink && follow_last) || found == self.covered;
             return Ok(match entry {

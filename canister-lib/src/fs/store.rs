@@ -45,6 +45,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// Stores the counters if they changed.
+    #[inline]
     pub fn sync(&mut self) {
         if self.dirty {
             self.dirty = false;
@@ -61,6 +62,7 @@ impl<M: Memory> Store<M> {
             .expect("addresses of stores are validated before the first one");
     }
 
+    #[inline]
     pub fn read(&self, at: u64, buf: &mut [u8]) -> Result<(), FsError> {
         Ok(self.space.read(at, buf)?)
     }
@@ -81,6 +83,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// Address of inode slot `slot`, which must be below `inode_end`.
+    #[inline]
     pub fn slot_address(&self, slot: u32) -> u64 {
         let (chunk, block) = inode::locate_slot(slot);
         let within = u64::from(slot % inode::INODES_PER_BLOCK) * INODE_LEN as u64;
@@ -98,6 +101,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// Stores the inode of `slot`.
+    #[inline]
     pub fn write_inode(&self, slot: u32, inode: &Inode) {
         self.put(self.slot_address(slot), &inode.encode());
     }
@@ -133,6 +137,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// Takes the slot that [`Self::find_slot`] found.
+    #[inline(always)]
     pub fn take_slot(&mut self, slot: u32) {
         if slot == self.sb.free_inode {
             let next = self.read_u32(self.slot_address(slot) + inode::NEXT as u64);

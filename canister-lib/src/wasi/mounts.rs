@@ -207,6 +207,7 @@ impl Runtime {
     }
 
     /// Finds out where `path` leads from directory `dir`, which it does not leave.
+    #[inline(always)]
     pub(super) fn resolve<'p>(
         &mut self,
         dir: Object,
@@ -215,27 +216,8 @@ impl Runtime {
     ) -> Result<Reached<'p>> {
         let Object { mount, ino } = dir;
         // Under a directory of the heap there is no way to the other.
-        if mount == Mount::Stable
-            && let Some(mut both) = self.both()?
-        {
-            if let Some(found) = both.stable.resolve_plain(ino, ino, path, follow)? {
-                return Ok(Reached {
-                    parent: Object::stable(found.parent),
-                    name: found.name,
-                    target: found.target.map(Object::stable),
-                });
-            }
-            both.start = dir;
-            let Walk {
-                parent,
-                name,
-                target,
-            } = walk(&mut both, dir, path, follow)?;
-            return Ok(Reached {
-                parent,
-                name: name.map(Cow::Owned),
-                target,
-            });
+        if mount == Mount::Stable && self.wasi.tmp.is_some() {
+            return self.resolve_in_both(dir, path, follow);
         }
         let found = self.fs_of(mount)?.resolve(ino, ino, path, follow)?;
         Ok(Reached {
@@ -245,6 +227,35 @@ impl Runtime {
             },
             name: found.name,
             target: found.target.map(|ino| Object { mount, ino }),
+        })
+    }
+
+    /// [`Self::resolve`] where paths can lead from one file system to the other.
+    fn resolve_in_both<'p>(
+        &mut self,
+        dir: Object,
+        path: &'p [u8],
+        follow: bool,
+    ) -> Result<Reached<'p>> {
+        let ino = dir.ino;
+        let mut both = self.both()?.ok_or(Errno::IO)?;
+        if let Some(found) = both.stable.resolve_plain(ino, ino, path, follow)? {
+            return Ok(Reached {
+                parent: Object::stable(found.parent),
+                name: found.name,
+                target: found.target.map(Object::stable),
+            });
+        }
+        both.start = dir;
+        let Walk {
+            parent,
+            name,
+            target,
+        } = walk(&mut both, dir, path, follow)?;
+        Ok(Reached {
+            parent,
+            name: name.map(Cow::Owned),
+            target,
         })
     }
 }

@@ -45,6 +45,16 @@ pub fn answer(work: impl FnOnce([u64; 4])) {
     msg_reply();
 }
 
+/// Replies with a number, from a query.
+#[cfg(feature = "sqlite")]
+pub fn reply(number: u64) {
+    let mut bytes = *b"DIDL\x00\x01\x78........";
+    bytes[7..].copy_from_slice(&number.to_le_bytes());
+    // SAFETY: `bytes` is a readable range.
+    unsafe { msg_reply_data_append(bytes.as_ptr().addr(), bytes.len()) };
+    msg_reply();
+}
+
 /// Exports functions of four numbers as update methods of the same names.
 #[macro_export]
 macro_rules! methods {

@@ -112,3 +112,26 @@ fn sqlite_index([place, ..]: [u64; 4]) {
         connection.execute_batch("CREATE INDEX person_name ON person (name)")
     });
 }
+
+/// How many pages the database in a file has read since it was opened.
+#[unsafe(export_name = "canister_query sqlite_pages_read")]
+extern "C" fn pages_read() {
+    let misses = with(0, |connection| {
+        let (mut misses, mut highest) = (0, 0);
+        // SAFETY: the connection is open, and both numbers can be written.
+        let result = unsafe {
+            rusqlite::ffi::sqlite3_db_status(
+                connection.handle(),
+                rusqlite::ffi::SQLITE_DBSTATUS_CACHE_MISS,
+                &raw mut misses,
+                &raw mut highest,
+                0,
+            )
+        };
+        if result != rusqlite::ffi::SQLITE_OK {
+            trap("sqlite3_db_status");
+        }
+        Ok(misses)
+    });
+    crate::message::reply(misses.unsigned_abs().into());
+}

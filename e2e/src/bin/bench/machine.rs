@@ -72,6 +72,16 @@ impl Machine {
         Ok(outcome.stats.instructions)
     }
 
+    /// The number that a query replies.
+    pub fn ask(&mut self, method: &str) -> Result<u64> {
+        let outcome = self
+            .core
+            .query(&self.id, owner(), method, b"DIDL\0\0".to_vec());
+        let outcome = outcome.map_err(|error| reason(&error));
+        let reply = outcome.with_context(|| method.to_owned())?.reply;
+        Ok(candid::decode_one(&reply)?)
+    }
+
     /// Runs messages; their instructions.
     pub fn run(&mut self, steps: &[Step]) -> Result<u64> {
         let mut sum = 0;

@@ -62,8 +62,17 @@ fn run_vfs(module: &[u8]) -> Result<Vec<u64>> {
     Ok(figures)
 }
 
-/// For each piece of work, all of it, and all of it in memory.
-fn run(module: &[u8]) -> Result<Vec<(u64, u64)>> {
+/// What a piece of work took.
+struct Figures {
+    /// All of it.
+    file: u64,
+    /// All of it in memory.
+    memory: u64,
+    /// Pages that SQLite read.
+    pages: u64,
+}
+
+fn run(module: &[u8], ours: bool) -> Result<Vec<Figures>> {
     let mut machine = Machine::install(module)?;
     let open = |place| Step("sqlite_open", [place, 0, 0, 0]);
     machine.run(&[open(FILE), open(MEMORY)])?;
@@ -72,31 +81,60 @@ fn run(module: &[u8]) -> Result<Vec<(u64, u64)>> {
         if cold {
             machine.call(open(FILE))?;
         }
+        let before = pages_read(&mut machine, ours)?;
         let file = machine.call(Step(method, [FILE, a, b, c]))?;
+        let pages = pages_read(&mut machine, ours)? - before;
         let memory = machine.call(Step(method, [MEMORY, a, b, c]))?;
-        figures.push((file / operations, memory / operations));
+        figures.push(Figures {
+            file: file / operations,
+            memory: memory / operations,
+            pages,
+        });
     }
     Ok(figures)
 }
 
+fn pages_read(machine: &mut Machine, ours: bool) -> Result<u64> {
+    if ours {
+        machine.ask("sqlite_pages_read")
+    } else {
+        Ok(0)
+    }
+}
+
+/// What it takes to read a page from stable memory, and nothing else.
+fn floor_of_a_page(floor: &[u8]) -> Result<u64> {
+    const PAGES: u64 = 10_000;
+    const SIZE: u64 = 16 << 20;
+    let mut machine = Machine::install(floor)?;
+    machine.call(Step("write", [0, SIZE, 65_536, 0]))?;
+    Ok(machine.call(Step("scattered", [0, SIZE, PAGES, 0]))? / PAGES)
+}
+
 /// Two rows for each piece of work: all of it, and what files cost.
 pub fn measure(canisters: &Canisters) -> Result<Vec<Row>> {
-    let ours = run(&canisters.ours).context("SQLite")?;
+    let ours = run(&canisters.ours, true).context("SQLite")?;
+    let page = floor_of_a_page(&canisters.floor).context("floor")?;
     let mut rows: Vec<Row> = Vec::new();
-    for (work, (all, memory)) in WORK.iter().zip(&ours) {
-        rows.push(Row::new(&format!("SQLite: {}", work.0), *all));
-        let files = all.saturating_sub(*memory);
-        rows.push(Row::new(&format!("SQLite: {}: files", work.0), files));
+    for (work, figures) in WORK.iter().zip(&ours) {
+        rows.push(Row::new(&format!("SQLite: {}", work.0), figures.file));
+        let files = figures.file.saturating_sub(figures.memory);
+        let mut files = Row::new(&format!("SQLite: {}: files", work.0), files);
+        if work.4 {
+            // What is written depends on when; what is read is the same for everybody.
+            files.floor = Some(figures.pages * page / work.3);
+        }
+        rows.push(files);
     }
     if let Some(module) = &canisters.rusqlite {
-        let theirs = run(module).context("ic-rusqlite")?;
-        for (rows, (all, memory)) in rows.chunks_exact_mut(2).zip(theirs) {
-            let files = all.saturating_sub(memory);
-            for (row, count) in rows.iter_mut().zip([all, files]) {
+        let theirs = run(module, false).context("ic-rusqlite")?;
+        for (rows, Figures { file, memory, .. }) in rows.chunks_exact_mut(2).zip(theirs) {
+            let files = file.saturating_sub(memory);
+            for (row, count) in rows.iter_mut().zip([file, files]) {
                 row.peers.insert("ic-rusqlite".to_owned(), count.into());
             }
             // All of it never above theirs, and a third of what files cost there.
-            rows[0].set_goal(Some(all));
+            rows[0].set_goal(Some(file));
             rows[1].set_goal(Some(files / 3));
         }
     }
