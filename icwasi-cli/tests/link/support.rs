@@ -151,6 +151,18 @@ impl Canister {
             .instance
             .get_memory(&mut self.store, "memory")
             .expect("is exported");
+    /// Calls a slot of the exported table, as the IC does with the callback of a call; returns what
+    /// it printed.
+    pub fn call_back(&mut self, slot: u64, env: i32) -> Result<String, wasmtime::Error> {
+        let table = self.instance.get_table(&mut self.store, "table");
+        let table = table.expect("is exported");
+        let entry = table.get(&mut self.store, slot).expect("exists");
+        let function = entry.unwrap_func().expect("is not null").to_owned();
+        let function = function.typed::<i32, ()>(&self.store)?;
+        function.call(&mut self.store, env)?;
+        Ok(std::mem::take(&mut *self.log.lock().expect("one thread")).join("\n"))
+    }
+
         memory.size(&self.store)
     }
 }
