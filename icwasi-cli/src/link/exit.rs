@@ -18,6 +18,17 @@ use super::layout::Layout;
 use super::library::Library;
 use super::parse::Module;
 
+/// What ic-cdk's executor of async methods says when it finds itself in use, which it is for ever
+/// if an exit unwinds through it: it notes in memory that a method has begun, and no destructor
+/// notes that it has ended.
+const EXECUTOR: &[u8] = b"called within an existing async context";
+
+/// Whether what the guest has in memory forbids that it lives on after an exit: then it has to trap.
+pub(crate) fn must_trap(guest: &Module<'_>) -> bool {
+    let holds = |data: &[u8]| data.windows(EXECUTOR.len()).any(|piece| piece == EXECUTOR);
+    guest.data.iter().any(|segment| holds(segment.data))
+}
+
 /// Globals that the output has if a method may exit, behind all others.
 #[derive(Clone, Debug)]
 pub(crate) struct MethodExit {
@@ -78,15 +89,24 @@ impl MethodExit {
         ]
     }
 
-    /// A call of a function that may exit, in an entry point with as many parameters, which are
-    /// passed on. Cost: 9 instructions, and 3 for each stack pointer.
+    /// A call of a function that may exit, in an entry point with as many parameters. Cost: 9
+    /// instructions, and 3 for each stack pointer.
     pub fn call(&self, function: u32, params: u32) -> Vec<I<'static>> {
+        self.call_with(function, params, &[])
+    }
+
+    /// The same, of a callback, which is given what the entry point is given.
+    pub fn call_back(&self, function: u32) -> Vec<I<'static>> {
+        self.call_with(function, 1, &[I::LocalGet(0)])
+    }
+
+    fn call_with(&self, function: u32, params: u32, arguments: &[I<'static>]) -> Vec<I<'static>> {
         let mut code = Vec::new();
         for (local, global) in (params..).zip(&self.stack_pointers) {
             code.extend([I::GlobalGet(*global), I::LocalSet(local)]);
         }
         code.extend([I::I32Const(2), I::GlobalSet(self.inside)]);
-        code.extend((0..params).map(I::LocalGet));
+        code.extend_from_slice(arguments);
         code.extend([
             I::Call(function),
             I::I32Const(1),

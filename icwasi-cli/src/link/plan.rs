@@ -19,7 +19,7 @@ use super::parse::{FuncImport, Module};
 use super::reseed::Reseed;
 use super::types::TypeTable;
 use super::unwind::{Unwind, is_exit};
-use super::{GrowthChoice, Mode, ModeChoice, ic0};
+use super::{GrowthChoice, Mode, ModeChoice, exit, ic0};
 
 /// A function of the output, before functions are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +102,8 @@ pub(crate) struct Plan<'a> {
     pub library_functions: Vec<u32>,
 }
 
-/// How an exit of the guest finds its way out: not at all if it has none, or, in a guest that holds
-/// the library, if that is too old to know of it.
+/// How an exit of the guest finds its way out: not at all if it has none, if the guest must trap, or,
+/// in a guest that holds the library, if that is too old to know of it.
 fn plan_exit(
     guest: &Module<'_>,
     library: Option<&Library<'_>>,
@@ -117,13 +117,13 @@ fn plan_exit(
     }
     let provider = library.map_or(guest, |library| &library.module);
     let exits = guest.imports.iter().any(|i| is_exit(i.module, i.name));
-    if !exits || provider.export("icwasi.exit").is_none() {
+    if !exits || provider.export("icwasi.exit").is_none() || exit::must_trap(guest) {
         return Ok((None, None));
     }
-    let mut exit = MethodExit::new(guest, injected);
-    let unwind = Unwind::new(guest, exit.exiting)?;
-    exit.restore(&unwind.stack_pointers);
-    Ok((Some(unwind), Some(exit)))
+    let mut method = MethodExit::new(guest, injected);
+    let unwind = Unwind::new(guest, method.exiting)?;
+    method.restore(&unwind.stack_pointers);
+    Ok((Some(unwind), Some(method)))
 }
 
 /// Chooses the mode by what the module holds.

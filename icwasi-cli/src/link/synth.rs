@@ -95,7 +95,7 @@ fn encoded(function: &Function) -> Vec<u8> {
 
 fn entry_code(plan: &Plan<'_>, entry: &Entry) -> Vec<Instruction<'static>> {
     let steps = entry.steps.iter();
-    let steps = steps.flat_map(|step| step_code(plan, step));
+    let steps = steps.flat_map(|step| step_code(plan, step, 0));
     match &plan.method_exit {
         Some(exit) => {
             let code = exit.enter().into_iter().chain(steps);
@@ -115,23 +115,24 @@ fn callback_code(plan: &Plan<'_>, callback: &Callback) -> Vec<Instruction<'stati
     code.extend(exit.enter());
     let steps = |steps: &[Step]| -> Vec<_> {
         let steps = steps.iter();
-        steps.flat_map(|step| step_code(plan, step)).collect()
+        steps.flat_map(|step| step_code(plan, step, 1)).collect()
     };
     code.extend(steps(&callback.before));
-    code.extend(exit.call(function, 1));
+    code.extend(exit.call_back(function));
     code.extend(steps(&callback.after));
     code.extend(exit.leave());
     code
 }
 
-fn step_code(plan: &Plan<'_>, step: &Step) -> Vec<Instruction<'static>> {
+/// A step of an entry point with as many parameters.
+fn step_code(plan: &Plan<'_>, step: &Step, params: u32) -> Vec<Instruction<'static>> {
     use Instruction as I;
     match step {
         Step::Call(target) => {
             let function = plan.index(*target);
             match (&plan.method_exit, &plan.unwind, target) {
                 (Some(exit), Some(unwind), Target::Guest(guests)) if unwind.leaves(*guests) => {
-                    exit.call(function, 0)
+                    exit.call(function, params)
                 }
                 _ => vec![I::Call(function)],
             }
@@ -145,7 +146,7 @@ fn step_code(plan: &Plan<'_>, step: &Step) -> Vec<Instruction<'static>> {
                 I::I32Eqz,
                 I::If(BlockType::Empty),
             ];
-            code.extend(step_code(plan, then));
+            code.extend(step_code(plan, then, params));
             code.push(I::End);
             code
         }

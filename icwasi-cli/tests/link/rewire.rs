@@ -171,12 +171,26 @@ fn an_exit_unwinds_to_the_entry_point() {
     // A library that does not know of it: as before.
     let mut old = canister(&exiting().replace("icwasi.exit", "other"));
     old.call("canister_update leave").expect_err("traps");
+
+    // The executor of ic-cdk would take itself to be in a method for ever.
+    let executor =
+        r#"(data (i32.const 100) "in_*_context called within an existing async context")"#;
+    let text = exiting().replacen("(data ", &format!("{executor} (data "), 1);
+    let mut with_executor = canister(&text);
+    with_executor
+        .call("canister_update leave")
+        .expect_err("traps");
 }
 
 /// The same, with callbacks of calls to other canisters in slots 1 (exits), 2 (does not) and 3
-/// (`proc_exit` itself).
+/// (`proc_exit` itself). As far as the linker can tell, the library may exit too.
 fn calling() -> String {
     exiting()
+        .replace(
+            "(func (export \"icwasi.enter\")",
+            r#"(func (export "icwasi.enter")
+    (if (i32.eqz (memory.size)) (then (call $exit (i32.const 1))))"#,
+        )
         .replace(
             "  (import \"icwasi_link\" \"config_size\"",
             r#"  (import "ic0" "call_new"
