@@ -290,6 +290,8 @@ pub fn write_file(path: &Path, content: &[u8]) -> Result<(), LinkError> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    // Else the error would name the temporary file.
+    std::fs::metadata(directory).map_err(fail)?;
     let mut file = tempfile::Builder::new()
         .prefix(".icwasi-link-")
         .tempfile_in(directory)

@@ -107,4 +107,12 @@ fn outputs_are_written_where_they_were_asked_for() {
     let (code, stderr) = link(dir.path(), &["in.wasm", "-o", "sub"]);
     assert!(code == Some(1) && stderr.contains("directory"), "{stderr}");
     assert!(path("sub").is_dir());
+
+    let (code, stderr) = link(dir.path(), &["in.wasm", "-o", "none/out.wasm"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.starts_with("error: cannot write none/out.wasm: No such file"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains(".icwasi-link"), "{stderr}");
 }
