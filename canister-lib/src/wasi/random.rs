@@ -21,7 +21,6 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use serde_bytes::ByteBuf;
 
 use super::errno::Result;
 use super::guest::Guest;
@@ -138,12 +137,23 @@ pub fn reseed_if_due(rt: &mut Runtime) {
 }
 
 /// The answer has come.
+///
+/// The answer is a blob in candid, of which all is mixed in: to decode it here would need random
+/// numbers for a hash table, from this library, which is in use.
 pub fn take_reply(rt: &mut Runtime) {
     let reply = rt.env().random_reply();
-    let secret = reply.and_then(|reply| candid::decode_one::<ByteBuf>(&reply).ok());
-    if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
-        reseed(rt, &secret);
+    if let Some(reply) = reply.filter(|reply| is_blob(reply)) {
+        reseed(rt, &reply);
     }
+}
+
+/// Whether it is one value of type `blob` that is not empty.
+fn is_blob(reply: &[u8]) -> bool {
+    // One type, vec nat8; one value, of that type; less than 128 bytes.
+    let Some([length, blob @ ..]) = reply.strip_prefix(b"DIDL\x01\x6d\x7b\x01\x00") else {
+        return false;
+    };
+    !blob.is_empty() && usize::from(*length) == blob.len()
 }
 
 /// Mixes `secret` in; no more bytes are asked for.

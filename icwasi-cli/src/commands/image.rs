@@ -84,6 +84,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<ExitStat
                 recursive: args.recursive,
                 overwrite: args.overwrite,
                 concurrency: 1,
+                source: Some(image.file_id()),
             };
             let printer = context.printer;
             let bars = Bars::new("extract", printer.quiet, printer.json);

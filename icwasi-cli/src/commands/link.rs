@@ -9,6 +9,7 @@ use icwasi_cli::link::{
 };
 use serde_json::json;
 
+use super::outputs::{self, Named};
 use super::{Context, UsageError};
 use crate::exit::ExitStatus;
 use crate::printer::size;
@@ -136,6 +137,7 @@ impl From<Access> for ExecAccess {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    check_outputs(&args)?;
     let input = read(&args.input)?;
     let candid = match &args.candid {
         Some(path) => Some((path.display().to_string(), read_text(path)?)),
@@ -175,6 +177,20 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     link::write_file(&args.output, &linked.module)?;
     report(&args.output, &linked, context)?;
     Ok(ExitStatus::Done)
+}
+
+/// Nothing is read before it is known that nothing that is read would be overwritten.
+fn check_outputs(args: &Args) -> Result<(), UsageError> {
+    let named = |what, path| Named { what, path };
+    let mut inputs = vec![named("the input", args.input.as_path())];
+    inputs.extend(args.candid.iter().map(|path| named("--candid", path)));
+    let mut outputs = vec![named("--output", args.output.as_path())];
+    outputs.extend(
+        args.candid_out
+            .iter()
+            .map(|path| named("--candid-out", path)),
+    );
+    outputs::check(&inputs, &outputs)
 }
 
 fn report(output: &Path, linked: &Linked, context: &Context) -> anyhow::Result<()> {

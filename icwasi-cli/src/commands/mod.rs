@@ -15,6 +15,7 @@ pub mod ls;
 mod markdown;
 pub mod mkdir;
 pub mod mv;
+mod outputs;
 pub mod pull;
 pub mod push;
 pub mod quota;

@@ -44,6 +44,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
         recursive: args.recursive,
         overwrite: args.overwrite,
         concurrency: args.concurrency,
+        source: None,
     };
     let sources: Vec<_> = args.sources.iter().map(|s| s.path.clone()).collect();
     let bars = Bars::new("pull", printer.quiet, printer.json);

@@ -71,13 +71,11 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let module = link::read(&args.program)?;
     let stdin = match &args.stdin {
         None if std::io::stdin().is_terminal() => Vec::new(),
-        Some(path) if path.as_os_str() != "-" => link::read(path)?,
-        _ => {
-            let mut input = Vec::new();
-            let read = std::io::stdin().lock().read_to_end(&mut input);
-            read.context("cannot read standard input")?;
-            input
+        Some(path) if path.as_os_str() != "-" => {
+            let open = || input(std::fs::File::open(path)?);
+            open().with_context(|| format!("cannot read {}", path.display()))?
         }
+        _ => input(std::io::stdin().lock()).context("cannot read standard input")?,
     };
     let name = args.program.file_name().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
@@ -133,6 +131,14 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitStatus> {
             Ok(ExitStatus::Program(134))
         }
     }
+}
+
+/// All of it, up to a little more than a run can be given: it may never end.
+fn input(from: impl std::io::Read) -> std::io::Result<Vec<u8>> {
+    let mut input = Vec::new();
+    from.take(run::MAX_STDIN as u64 + 1)
+        .read_to_end(&mut input)?;
+    Ok(input)
 }
 
 fn report(finished: &Finished, stats: bool, context: &Context) -> anyhow::Result<()> {

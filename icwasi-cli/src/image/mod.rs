@@ -7,6 +7,7 @@ mod memory;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use icwasi::admin::{download, manage};
@@ -59,6 +60,7 @@ pub enum ImageError {
 pub struct Image {
     path: PathBuf,
     memory: FileMemory,
+    file_id: (u64, u64),
 }
 
 impl Image {
@@ -73,13 +75,27 @@ impl Image {
         } else {
             path.to_owned()
         };
-        let memory = match File::open(&path).and_then(FileMemory::new) {
-            Ok(memory) => memory,
+        let open = || {
+            let file = File::open(&path)?;
+            let found = file.metadata()?;
+            Ok(((found.dev(), found.ino()), FileMemory::new(file)?))
+        };
+        let (file_id, memory) = match open() {
+            Ok(opened) => opened,
             Err(source) => return Err(ImageError::Io { path, source }),
         };
-        let image = Image { path, memory };
+        let image = Image {
+            path,
+            memory,
+            file_id,
+        };
         image.mount()?;
         Ok(image)
+    }
+
+    /// Device and inode of the file.
+    pub fn file_id(&self) -> (u64, u64) {
+        self.file_id
     }
 
     /// Verifies all invariants; an empty result is a sound file system. Reads all metadata.
@@ -245,6 +261,35 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::copy(file.path(), directory.path().join(IN_SNAPSHOT)).expect("copied");
         Image::open(directory.path()).expect("mounts");
+    }
+
+    /// Files in it may be called as it is.
+    #[tokio::test]
+    async fn an_image_is_not_overwritten_by_what_it_holds() {
+        use crate::remote::path::RemotePath;
+        use crate::transfer::{NoProgress, PullOptions, TransferError, pull};
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file 7");
+        std::fs::write(&path, bytes()).expect("written");
+        let image = Image::open(&path).expect("mounts");
+        let options = PullOptions {
+            recursive: true,
+            overwrite: true,
+            concurrency: 1,
+            source: Some(image.file_id()),
+        };
+        for (source, target) in [
+            ("/dir/file 7", path.as_path()),
+            ("/dir/file 8", &path),
+            ("/dir/file 7", directory.path()),
+            ("/dir/", directory.path()),
+        ] {
+            let source = RemotePath::parse(source).expect("is a path");
+            let done = pull(&image, &[source], target, &options, &NoProgress).await;
+            let error = done.expect_err("is refused");
+            assert!(matches!(error, TransferError::IsSource { .. }), "{error}");
+            assert!(std::fs::read(&path).expect("is there") == bytes());
+        }
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub(crate) fn invalid_input(offset: usize, message: String) -> LinkError {
             "the IC has no threads: build it without them",
         ),
         (
-            "exceptions",
+            "exception",
             "exceptions",
             "build with -fno-exceptions, or panic = \"abort\"",
         ),

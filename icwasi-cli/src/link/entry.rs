@@ -7,12 +7,23 @@ use super::error::LinkError;
 use super::exec::ExecAccess;
 use super::parse::Module;
 use super::plan::{OutExport, Plan, Synth, Target};
-use super::reseed::may_call;
+use super::reseed::{Reseed, may_call};
 
 /// What a written entry point does, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entry {
     pub steps: Vec<Step>,
+}
+
+/// What lies in a slot of the table instead of a function that may be a callback of a call to
+/// another canister.
+#[derive(Clone, Debug)]
+pub(crate) struct Callback {
+    /// The function, of type `(i32) -> ()`.
+    pub function: Target,
+    /// What is done before and after it, if the Internet Computer calls it.
+    pub before: Vec<Step>,
+    pub after: Vec<Step>,
 }
 
 /// One step of an entry point.
@@ -118,6 +129,7 @@ impl<'a> Plan<'a> {
         }
         self.plan_start("canister_init", INSTALL, enter, leave)?;
         self.plan_start("canister_post_upgrade", UPGRADE, enter, leave)?;
+        self.plan_callbacks(enter, leave);
         self.plan_inspect(admin, enter, leave)
     }
 
@@ -137,6 +149,37 @@ impl<'a> Plan<'a> {
             name: name.to_owned(),
             target,
         });
+    }
+
+    /// Puts what ends an exit in front of callbacks, if the guest calls other canisters.
+    fn plan_callbacks(&mut self, enter: Target, leave: Target) {
+        let calls = |name: &str| matches!(name, "call_new" | "call_on_cleanup");
+        let imports = self.guest.imports.iter();
+        if !imports.clone().any(|i| i.module == "ic0" && calls(i.name)) {
+            return;
+        }
+        let (Some(unwind), Some(_)) = (&self.unwind, &self.method_exit) else {
+            return;
+        };
+        for function in unwind.callbacks.clone() {
+            let mut after: Vec<_> = self.guard_check().map(Step::Call).into_iter().collect();
+            after.push(Step::Call(leave));
+            let callback = self.synth(Synth::Callback(Callback {
+                function: Target::Guest(function),
+                before: vec![Step::Call(enter)],
+                after,
+            }));
+            self.callbacks.insert(function, callback);
+        }
+        // What the library in the guest does in its own callback is no message of the guest's.
+        if let (None, Some(reseed)) = (self.library, self.reseed) {
+            let answer = self.synth(Synth::Callback(Callback {
+                function: reseed.answer,
+                before: Vec::new(),
+                after: Vec::new(),
+            }));
+            self.reseed = Some(Reseed { answer, ..reseed });
+        }
     }
 
     /// The endpoints of the library; those of a guest that holds it were wrapped with its own.

@@ -142,7 +142,7 @@ pub enum LinkError {
     /// Linear memory has no room for the library.
     #[error(
         "no room in linear memory: the module has {guest} pages of 64 KiB, icwasi needs {needed}, \
-         and {limit} may be used; reduce --arena, --tmp or the module's initial memory"
+         and {limit} may be used; reduce --arena, --tmp, --headroom or the module's initial memory"
     )]
     MemoryFull {
         /// Pages that the module declares.

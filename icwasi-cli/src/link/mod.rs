@@ -272,17 +272,26 @@ fn accept(input: &[u8], output: &[u8]) -> Result<Figures, LinkError> {
     Ok(verdict.figures)
 }
 
-/// Writes a file as a whole: on any error, what was at `path` is still there.
+/// Writes a file as a whole: on any error, what was at `path` is still there. Through a symbolic
+/// link, the file that it leads to; into a device or a pipe, as it is.
 pub fn write_file(path: &Path, content: &[u8]) -> Result<(), LinkError> {
     let fail = |source| LinkError::Io {
         action: "write",
         path: path.to_owned(),
         source,
     };
+    let path = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Err(fail(std::io::ErrorKind::IsADirectory.into())),
+        Ok(found) if !found.is_file() => return std::fs::write(path, content).map_err(fail),
+        Ok(_) => &path.canonicalize().map_err(fail)?,
+        Err(_) => path,
+    };
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    // Else the error would name the temporary file.
+    std::fs::metadata(directory).map_err(fail)?;
     let mut file = tempfile::Builder::new()
         .prefix(".icwasi-link-")
         .tempfile_in(directory)

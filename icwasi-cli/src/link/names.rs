@@ -97,6 +97,7 @@ fn synth_name(plan: &Plan<'_>, at: u32, synth: &Synth) -> String {
         Synth::RunStart => "run_start",
         Synth::CheckGuard(_) => "check_guard",
         Synth::ProcExit(_) | Synth::MethodExit(..) => "proc_exit",
+        Synth::Callback(_) => "callback",
         Synth::Entry(_) => {
             let entry = plan.entries.iter().find(|e| e.target == Target::Synth(at));
             entry.map_or("entry", |e| e.name.as_str())

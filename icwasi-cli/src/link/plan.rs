@@ -1,13 +1,13 @@
 //! Decides, before anything is written, what each import is bound to and which entry points the
 //! output has, and numbers the output's functions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use wasmparser::{FuncType, ValType};
 
 use super::LinkOptions;
 use super::encode::type_name;
-use super::entry::{Entry, Step};
+use super::entry::{Callback, Entry, Step};
 use super::error::LinkError;
 use super::exec::Exec;
 use super::exit::MethodExit;
@@ -19,7 +19,7 @@ use super::parse::{FuncImport, Module};
 use super::reseed::Reseed;
 use super::types::TypeTable;
 use super::unwind::{Unwind, is_exit};
-use super::{GrowthChoice, Mode, ModeChoice, ic0};
+use super::{GrowthChoice, Mode, ModeChoice, exit, ic0};
 
 /// A function of the output, before functions are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub(crate) enum Synth {
     MethodExit(Target, Target),
     /// An entry point of a message.
     Entry(Entry),
+    /// One through the table.
+    Callback(Callback),
 }
 
 /// An export of the output that the linker decides; others are copied.
@@ -91,6 +93,8 @@ pub(crate) struct Plan<'a> {
     pub synth: Vec<Synth>,
     /// Entry points under their export names.
     pub entries: Vec<OutExport>,
+    /// What lies in the table instead of functions of the guest.
+    pub callbacks: BTreeMap<u32, Target>,
     /// WASI functions that were bound, `module.name`.
     pub bound: Vec<String>,
     /// Output index of the guest's and the library's functions.
@@ -98,8 +102,8 @@ pub(crate) struct Plan<'a> {
     pub library_functions: Vec<u32>,
 }
 
-/// How an exit of the guest finds its way out: not at all if it has none, or, in a guest that holds
-/// the library, if that is too old to know of it.
+/// How an exit of the guest finds its way out: not at all if it has none, if the guest must trap, or,
+/// in a guest that holds the library, if that is too old to know of it.
 fn plan_exit(
     guest: &Module<'_>,
     library: Option<&Library<'_>>,
@@ -113,13 +117,13 @@ fn plan_exit(
     }
     let provider = library.map_or(guest, |library| &library.module);
     let exits = guest.imports.iter().any(|i| is_exit(i.module, i.name));
-    if !exits || provider.export("icwasi.exit").is_none() {
+    if !exits || provider.export("icwasi.exit").is_none() || exit::must_trap(guest) {
         return Ok((None, None));
     }
-    let mut exit = MethodExit::new(guest, injected);
-    let unwind = Unwind::new(guest, exit.exiting)?;
-    exit.restore(&unwind.stack_pointers);
-    Ok((Some(unwind), Some(exit)))
+    let mut method = MethodExit::new(guest, injected);
+    let unwind = Unwind::new(guest, method.exiting)?;
+    method.restore(&unwind.stack_pointers);
+    Ok((Some(unwind), Some(method)))
 }
 
 /// Chooses the mode by what the module holds.
@@ -193,6 +197,7 @@ impl<'a> Plan<'a> {
             live: Vec::new(),
             synth: Vec::new(),
             entries: Vec::new(),
+            callbacks: BTreeMap::new(),
             bound: Vec::new(),
             guest_functions: Vec::new(),
             library_functions: Vec::new(),
@@ -370,11 +375,11 @@ impl<'a> Plan<'a> {
         Target::Import(position as u32)
     }
 
-    /// A written function; the same one if there is one already, entry points apart.
+    /// A written function; the same one if there is one already, entry points and callbacks apart.
     pub(super) fn synth(&mut self, new: Synth) -> Target {
         let same = |s: &Synth| std::mem::discriminant(s) == std::mem::discriminant(&new);
         let position = match new {
-            Synth::Entry(_) => None,
+            Synth::Entry(_) | Synth::Callback(_) => None,
             _ => self.synth.iter().position(same),
         };
         let position = position.unwrap_or_else(|| {
@@ -473,6 +478,11 @@ impl<'a> Plan<'a> {
                 Synth::Entry(entry) => {
                     targets.extend(entry.steps.iter().flat_map(Step::targets));
                 }
+                Synth::Callback(callback) => {
+                    let steps = callback.before.iter().chain(&callback.after);
+                    targets.extend(steps.flat_map(Step::targets));
+                    targets.push(callback.function);
+                }
                 Synth::ProcExit(exit) => targets.push(*exit),
                 Synth::MethodExit(exit, trap) => targets.extend([*exit, *trap]),
                 _ => {}
@@ -492,6 +502,15 @@ impl<'a> Plan<'a> {
             .iter()
             .position(|s| matches!(s, Synth::CheckGuard(_)))?;
         Some(Target::Synth(at as u32))
+    }
+
+    /// Output index of each function of the guest as it lies in tables, after [`Plan::new`].
+    pub fn slot_functions(&self) -> Vec<u32> {
+        let mut functions = self.guest_functions.clone();
+        for (guest, callback) in &self.callbacks {
+            functions[*guest as usize] = self.index(*callback);
+        }
+        functions
     }
 
     /// Output index of a function, after [`Plan::new`].
@@ -518,7 +537,9 @@ pub(crate) fn synth_type(synth: &Synth) -> (&'static [ValType], &'static [ValTyp
         | Synth::LibraryStart
         | Synth::LibraryEnd
         | Synth::MemorySize => (&[], I32),
-        Synth::ConfigCopy | Synth::ProcExit(_) | Synth::MethodExit(..) => (I32, &[]),
+        Synth::ConfigCopy | Synth::ProcExit(_) | Synth::MethodExit(..) | Synth::Callback(_) => {
+            (I32, &[])
+        }
         Synth::MemoryGrow => (I32, I32),
         Synth::RunStart | Synth::CheckGuard(_) | Synth::Entry(_) => (&[], &[]),
     }

@@ -1,6 +1,6 @@
 //! Writes the output, section by section, from the plan.
 
-use wasmparser::{ConstExpr, ElementItems, ElementKind, ExternalKind, RefType, TableInit};
+use wasmparser::{ConstExpr, Element, ElementItems, ElementKind, ExternalKind, RefType, TableInit};
 
 use super::MARKER_VERSION;
 use super::body::{BodyRewriter, MemoryShims, StackGuard, lookup};
@@ -69,12 +69,17 @@ pub(crate) fn write(plan: &mut Plan<'_>, extras: &Extras) -> Result<Vec<u8>, Lin
         stack: None,
         keep_data: plan.exec.is_some(),
     };
+    let slot_functions = plan.slot_functions();
+    let slots = BodyRewriter {
+        functions: Some(&slot_functions),
+        ..BodyRewriter::default()
+    };
     let mut out = Vec::with_capacity(plan.guest.bytes.len() + (1 << 20));
     out.extend_from_slice(b"\0asm\x01\0\0\0");
     section(&mut out, 1, &types(plan)?);
     section(&mut out, 2, &imports(plan));
     section(&mut out, 3, &functions(plan, &synth_types));
-    if let Some(content) = tables(plan, &rewriter)? {
+    if let Some(content) = tables(plan, &slots)? {
         section(&mut out, 4, &content);
     }
     if let Some(content) = memory(plan) {
@@ -82,7 +87,7 @@ pub(crate) fn write(plan: &mut Plan<'_>, extras: &Extras) -> Result<Vec<u8>, Lin
     }
     section(&mut out, 6, &globals(plan, placement.as_ref(), &rewriter)?);
     section(&mut out, 7, &exports(plan)?);
-    if let Some(content) = elements(plan, &rewriter)? {
+    if let Some(content) = elements(plan, &slots, &slot_functions)? {
         section(&mut out, 9, &content);
     }
     let mut count = Vec::new();
@@ -346,12 +351,22 @@ fn exports(plan: &Plan<'_>) -> Result<Vec<u8>, LinkError> {
     Ok(out)
 }
 
-fn elements(plan: &Plan<'_>, rewriter: &BodyRewriter<'_>) -> Result<Option<Vec<u8>>, LinkError> {
+/// Element segments; `slots` has the functions of the guest as they lie in tables, and so has
+/// `rewriter`.
+fn elements(
+    plan: &Plan<'_>,
+    rewriter: &BodyRewriter<'_>,
+    slots: &[u32],
+) -> Result<Option<Vec<u8>>, LinkError> {
     let guest = plan.guest;
     let mut items = Vec::new();
     let mut count = 0;
     for element in &guest.elements {
-        element_segment(plan, rewriter, &element.kind, &element.items, &mut items)?;
+        element_segment(plan, rewriter, slots, element, &mut items)?;
+        count += 1;
+    }
+    if !plan.callbacks.is_empty() && plan.unwind.as_ref().is_some_and(|u| u.references) {
+        declared(plan, &mut items);
         count += 1;
     }
     if let (Some(library), Some(layout)) = (plan.library, plan.layout) {
@@ -400,13 +415,23 @@ fn library_elements(
     count
 }
 
+/// Bodies may take the address of functions that lie in tables: of those that do not any more.
+fn declared(plan: &Plan<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[3, 0]);
+    uleb(out, plan.callbacks.len() as u64);
+    for guest in plan.callbacks.keys() {
+        uleb(out, plan.index(Target::Guest(*guest)).into());
+    }
+}
+
 fn element_segment(
     plan: &Plan<'_>,
     rewriter: &BodyRewriter<'_>,
-    kind: &ElementKind<'_>,
-    items: &ElementItems<'_>,
+    slots: &[u32],
+    element: &Element<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), LinkError> {
+    let Element { kind, items, .. } = element;
     let expressions = match items {
         ElementItems::Functions(_) => 0,
         ElementItems::Expressions(..) => 4,
@@ -444,10 +469,7 @@ fn element_segment(
             }
             uleb(out, functions.count().into());
             for function in functions.clone() {
-                uleb(
-                    out,
-                    lookup(&plan.guest_functions, function?, "function", 0)?.into(),
-                );
+                uleb(out, lookup(slots, function?, "function", 0)?.into());
             }
         }
         ElementItems::Expressions(ty, list) => {

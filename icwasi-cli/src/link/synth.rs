@@ -2,7 +2,7 @@
 
 use wasm_encoder::{BlockType, Function, Instruction, ValType};
 
-use super::entry::{Entry, Step};
+use super::entry::{Callback, Entry, Step};
 use super::growth::Growth;
 use super::layout::{GUARD, Layout, TRUTH};
 use super::plan::{Plan, Synth, Target};
@@ -70,6 +70,10 @@ pub(crate) fn body(plan: &Plan<'_>, synth: &Synth, context: &Context) -> Vec<u8>
             let locals = plan.method_exit.as_ref().map_or(0, |exit| exit.locals());
             (vec![(locals, ValType::I32)], entry_code(plan, entry))
         }
+        (Synth::Callback(callback), _) => {
+            let locals = plan.method_exit.as_ref().map_or(0, |exit| exit.locals());
+            (vec![(locals, ValType::I32)], callback_code(plan, callback))
+        }
         // Nothing calls these: without a command, or without a layout.
         (Synth::RunStart | Synth::ProcExit(_) | Synth::MethodExit(..), _) | (_, None) => {
             (vec![], vec![I::Unreachable])
@@ -91,17 +95,44 @@ fn encoded(function: &Function) -> Vec<u8> {
 
 fn entry_code(plan: &Plan<'_>, entry: &Entry) -> Vec<Instruction<'static>> {
     let steps = entry.steps.iter();
-    steps.flat_map(|step| step_code(plan, step)).collect()
+    let steps = steps.flat_map(|step| step_code(plan, step, 0));
+    match &plan.method_exit {
+        Some(exit) => {
+            let code = exit.enter().into_iter().chain(steps);
+            code.chain(exit.leave()).collect()
+        }
+        None => steps.collect(),
+    }
 }
 
-fn step_code(plan: &Plan<'_>, step: &Step) -> Vec<Instruction<'static>> {
+/// See `exit.rs`. Cost where the program itself calls it: 6 instructions.
+fn callback_code(plan: &Plan<'_>, callback: &Callback) -> Vec<Instruction<'static>> {
+    let function = plan.index(callback.function);
+    let Some(exit) = &plan.method_exit else {
+        return vec![Instruction::LocalGet(0), Instruction::Call(function)];
+    };
+    let mut code = exit.called_within(function).to_vec();
+    code.extend(exit.enter());
+    let steps = |steps: &[Step]| -> Vec<_> {
+        let steps = steps.iter();
+        steps.flat_map(|step| step_code(plan, step, 1)).collect()
+    };
+    code.extend(steps(&callback.before));
+    code.extend(exit.call_back(function));
+    code.extend(steps(&callback.after));
+    code.extend(exit.leave());
+    code
+}
+
+/// A step of an entry point with as many parameters.
+fn step_code(plan: &Plan<'_>, step: &Step, params: u32) -> Vec<Instruction<'static>> {
     use Instruction as I;
     match step {
         Step::Call(target) => {
             let function = plan.index(*target);
             match (&plan.method_exit, &plan.unwind, target) {
                 (Some(exit), Some(unwind), Target::Guest(guests)) if unwind.leaves(*guests) => {
-                    exit.call(function)
+                    exit.call(function, params)
                 }
                 _ => vec![I::Call(function)],
             }
@@ -115,7 +146,7 @@ fn step_code(plan: &Plan<'_>, step: &Step) -> Vec<Instruction<'static>> {
                 I::I32Eqz,
                 I::If(BlockType::Empty),
             ];
-            code.extend(step_code(plan, then));
+            code.extend(step_code(plan, then, params));
             code.push(I::End);
             code
         }

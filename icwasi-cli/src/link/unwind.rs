@@ -22,6 +22,11 @@ pub(crate) struct Unwind {
     exit_types: Vec<bool>,
     /// Globals by which functions make frames on a stack in memory.
     pub stack_pointers: Vec<u32>,
+    /// Functions that may exit, whose address is taken, and that have the type of a callback of a
+    /// call to another canister.
+    pub callbacks: Vec<u32>,
+    /// A body has an operator that takes the address of a function.
+    pub references: bool,
 }
 
 impl Unwind {
@@ -33,6 +38,7 @@ impl Unwind {
             callers: vec![Vec::new(); functions],
             taken: vec![false; functions],
             framed: vec![false; guest.globals.len()],
+            references: false,
         };
         // Nodes behind the functions stand for types.
         graph
@@ -72,11 +78,19 @@ impl Unwind {
             .filter_map(|(global, framed)| framed.then_some(global))
             .filter(|global| may_be_stack_pointer(guest, *global))
             .collect();
+        let callback = FuncType::new([ValType::I32], []);
+        let callbacks = (0..functions)
+            .filter(|f| graph.taken[*f] && reached[*f])
+            .filter(|f| guest.types[type_of(guest, *f)] == callback)
+            .map(|f| f as u32)
+            .collect();
         Ok(Unwind {
             flag,
             exits: reached,
             exit_types,
             stack_pointers,
+            callbacks,
+            references: graph.references,
         })
     }
 
@@ -181,6 +195,8 @@ struct Graph {
     taken: Vec<bool>,
     /// By global: something subtracts a constant from it, as a function that makes a frame does.
     framed: Vec<bool>,
+    /// See [`Unwind::references`].
+    references: bool,
 }
 
 impl Graph {
@@ -261,6 +277,7 @@ impl Graph {
                     .map(|ty| functions + *ty as usize),
                 Operator::RefFunc { function_index } => {
                     self.take(function_index);
+                    self.references = true;
                     None
                 }
                 _ => None,

@@ -122,6 +122,9 @@ const WASM_STACK: usize = 5 << 20;
 /// What is kept of the output of a program that traps.
 const PRINTED: usize = 1 << 20;
 
+/// Most bytes of standard input: what the canister decodes of a request.
+pub const MAX_STDIN: usize = 60_000_000;
+
 /// Error code of a call that the canister rejected itself.
 const REJECTED: u32 = 406;
 
@@ -136,6 +139,12 @@ fn operator() -> Principal {
 /// Cost: linking, compilation (the larger part for large programs), the run.
 pub async fn run(module: &[u8], options: RunOptions) -> Result<Outcome, RunError> {
     files::check(&options.directories, options.copy_back)?;
+    if options.stdin.len() > MAX_STDIN {
+        return Err(RunError::Request(format!(
+            "standard input is longer than the {MAX_STDIN} bytes that a run is given: let the \
+             program read a file, in a directory that --dir maps"
+        )));
+    }
     let linked = link::link(
         module,
         &LinkOptions {

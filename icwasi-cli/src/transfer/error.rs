@@ -80,6 +80,12 @@ pub enum TransferError {
         /// Which.
         path: PathBuf,
     },
+    /// The target of a pull is what is read from.
+    #[error("{} is the file that is read, which would be overwritten: give another destination", path.display())]
+    IsSource {
+        /// Which.
+        path: PathBuf,
+    },
     /// A name that must not become a file here.
     #[error("refusing the name {name:?} in {directory}: {reason}")]
     HostileName {
@@ -122,6 +128,7 @@ impl TransferError {
             TransferError::LocalChanged { .. } => "local_changed",
             TransferError::RemoteChanged { .. } => "remote_changed",
             TransferError::Exists { .. } => "exists",
+            TransferError::IsSource { .. } => "is_source",
             TransferError::HostileName { .. } => "hostile_name",
             TransferError::BadLimits(_) => "bad_limits",
             TransferError::Output(_) => "output",

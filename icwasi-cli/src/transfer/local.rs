@@ -52,11 +52,11 @@ impl Dir {
         &self.path
     }
 
-    /// Whether something is called `name`.
-    pub(super) fn has(&self, name: &OsStr) -> Result<bool, TransferError> {
+    /// Device and inode of what is called `name`.
+    pub(super) fn find(&self, name: &OsStr) -> Result<Option<(u64, u64)>, TransferError> {
         match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
+            Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
+            Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(write_error(&self.path.join(name), e)),
         }
     }

@@ -29,6 +29,8 @@ pub struct PullOptions {
     pub overwrite: bool,
     /// Reads under way at the same time.
     pub concurrency: usize,
+    /// Device and inode of a file here that is read from, and so must not be replaced.
+    pub source: Option<(u64, u64)>,
 }
 
 /// A file that was pulled.
@@ -226,8 +228,14 @@ impl<A: AdminApi, P: Progress + ?Sized> Pull<'_, A, P> {
         mut stat: Stat,
     ) -> Result<Pulled, TransferError> {
         let local = dir.path().join(name);
-        if !self.options.overwrite && dir.has(name)? {
-            return Err(TransferError::Exists { path: local });
+        match dir.find(name)? {
+            Some(found) if self.options.source == Some(found) => {
+                return Err(TransferError::IsSource { path: local });
+            }
+            Some(_) if !self.options.overwrite => {
+                return Err(TransferError::Exists { path: local });
+            }
+            _ => {}
         }
         let bar = self.progress.file(path, stat.size);
         let file = dir.create()?;

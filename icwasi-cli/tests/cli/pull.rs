@@ -38,6 +38,7 @@ fn run(
         recursive: true,
         overwrite,
         concurrency: 4,
+        source: None,
     };
     let parse = |s: &&str| RemotePath::parse(s).expect("a valid path");
     let sources: Vec<RemotePath> = sources.iter().map(parse).collect();

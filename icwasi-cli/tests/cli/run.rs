@@ -229,6 +229,9 @@ fn what_cannot_run_is_refused_with_the_reason() {
         assert_eq!(refused(&plain, &["--dir=d::/a"], "d/secret"), Some(1));
     }
     assert_eq!(refused(&plain, &["--out"], "--dir"), Some(2));
+    // It never ends.
+    let endless = ["--stdin", "/dev/zero"];
+    assert_eq!(refused(&plain, &endless, "60000000 bytes"), Some(1));
 }
 
 /// `check` gives the reason for what `link` and `run` refuse.

@@ -13,6 +13,7 @@ use icwasi_types::{AdminError, Role};
 use serde_bytes::ByteBuf;
 
 mod admin;
+mod callbacks;
 mod methods;
 
 fn compile(source: &str, compiler: &str, flags: &[&str]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 mod hostile;
 mod inject;
 mod library;
+mod random;
 mod refusals;
 mod rewire;
 mod support;

@@ -3,9 +3,11 @@
 
 use icwasi_cli::link::{LinkOptions, check, link as link_module};
 use icwasi_cli::run::{self, RunOptions};
+use wasm_encoder::BlockType::Empty;
+use wasm_encoder::Instruction::{Block, Catch, CatchAll, Delegate, End, Rethrow, Throw, Try};
 use wasm_encoder::{
-    CodeSection, CustomSection, DataSection, ExportKind, ExportSection, Function, FunctionSection,
-    Module, TypeSection,
+    CodeSection, CustomSection, DataSection, EntityType, ExportKind, ExportSection, Function,
+    FunctionSection, ImportSection, Instruction, Module, TypeSection, ValType,
 };
 
 const MEGABYTE: usize = 1 << 20;
@@ -23,6 +25,32 @@ fn text(fields: &str) -> Vec<u8> {
 fn code(body: &str) -> Vec<u8> {
     let text = format!("(module (memory 1) (table 2 funcref) (func (export \"_start\") {body}))");
     wat::parse_str(&text).unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+/// `_start`, which holds operators of the first version of exception handling, as LLVM and Binaryen
+/// still write them, and may exit.
+fn legacy(operators: &[Instruction<'_>]) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    types.ty().function([ValType::I32], []);
+    let mut imports = ImportSection::new();
+    let exit = EntityType::Function(1);
+    imports.import("wasi_snapshot_preview1", "proc_exit", exit);
+    let mut declared = FunctionSection::new();
+    declared.function(0);
+    let mut exports = ExportSection::new();
+    exports.export("_start", ExportKind::Func, 1);
+    let mut body = Function::new([]);
+    for operator in operators {
+        body.instruction(operator);
+    }
+    body.instructions().i32_const(1).call(0).end();
+    let mut bodies = CodeSection::new();
+    bodies.function(&body);
+    let mut module = Module::new();
+    module.section(&types).section(&imports).section(&declared);
+    module.section(&exports).section(&bodies);
+    module.finish()
 }
 
 /// `_start` and further functions of `operators` operators each.
@@ -89,6 +117,38 @@ fn cases() -> Vec<Case> {
         (text("(tag)"), &["exceptions", "-fno-exceptions"]),
         (
             code("(block $out (try_table (catch_all $out)))"),
+            &["exceptions", "-fno-exceptions"],
+        ),
+        (
+            code(
+                "(block $out (result exnref) (try_table (catch_all_ref $out)) (return)) (throw_ref)",
+            ),
+            &["exceptions", "-fno-exceptions"],
+        ),
+        // try, catch_all, delegate, rethrow, catch, throw.
+        (
+            legacy(&[Try(Empty), CatchAll, End]),
+            &["exceptions", "-fno-exceptions"],
+        ),
+        (
+            legacy(&[Try(Empty), Delegate(0)]),
+            &["exceptions", "-fno-exceptions"],
+        ),
+        (
+            legacy(&[Try(Empty), CatchAll, Rethrow(0), End]),
+            &["exceptions", "-fno-exceptions"],
+        ),
+        (
+            legacy(&[Block(Empty), Try(Empty), Catch(0), End, End]),
+            &["exceptions", "-fno-exceptions"],
+        ),
+        (legacy(&[Throw(0)]), &["exceptions", "-fno-exceptions"]),
+        (
+            text("(tag $e (param i32)) (func (throw $e (i32.const 1)))"),
+            &["exceptions", "-fno-exceptions"],
+        ),
+        (
+            text("(import \"env\" \"__cpp_exception\" (tag (param i32)))"),
             &["exceptions", "-fno-exceptions"],
         ),
         (text("(memory 1 2 shared)"), &["shared memory", "threads"]),

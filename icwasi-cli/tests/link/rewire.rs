@@ -119,8 +119,8 @@ fn golden() {
 }
 
 /// Methods that exit, from a function through a table that returns a value.
-fn exiting(with_exit: bool) -> Vec<u8> {
-    let text = OWN_LIBRARY
+fn exiting() -> String {
+    OWN_LIBRARY
         .replace(
             "  (memory",
             r#"  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
@@ -148,30 +148,98 @@ fn exiting(with_exit: bool) -> Vec<u8> {
     (drop (call_indirect (type $value) (i32.const 7) (i32.const 0))))
   (func (export "callback") (drop (call $deep (i32.const 0))))
   (func (export "canister_update go")"#,
-        );
-    let text = if with_exit {
-        text
-    } else {
-        text.replace("icwasi.exit", "other")
-    };
-    wat::parse_str(text).expect("is valid")
+        )
+}
+
+fn canister(text: &str) -> Canister {
+    let module = wat::parse_str(text).expect("is valid");
+    let linked = link_module(&module, &LinkOptions::default()).expect("links");
+    Canister::new(&linked.module)
 }
 
 #[test]
 fn an_exit_unwinds_to_the_entry_point() {
-    let linked = link_module(&exiting(true), &LinkOptions::default()).expect("links");
-    let mut canister = Canister::new(&linked.module);
+    let mut leaving = canister(&exiting());
     for _ in 0..3 {
-        let log = canister.call("canister_update leave").expect("ends");
+        let log = leaving.call("canister_update leave").expect("ends");
         assert_eq!(log, "enter\nartu\nleave");
     }
-    canister.call("canister_update fail").expect_err("traps");
+    leaving.call("canister_update fail").expect_err("traps");
     // Nothing would end the unwinding.
-    let mut canister = Canister::new(&linked.module);
-    canister.call("callback").expect_err("traps");
+    canister(&exiting()).call("callback").expect_err("traps");
 
     // A library that does not know of it: as before.
-    let linked = link_module(&exiting(false), &LinkOptions::default()).expect("links");
-    let mut canister = Canister::new(&linked.module);
-    canister.call("canister_update leave").expect_err("traps");
+    let mut old = canister(&exiting().replace("icwasi.exit", "other"));
+    old.call("canister_update leave").expect_err("traps");
+
+    // The executor of ic-cdk would take itself to be in a method for ever.
+    let executor =
+        r#"(data (i32.const 100) "in_*_context called within an existing async context")"#;
+    let text = exiting().replacen("(data ", &format!("{executor} (data "), 1);
+    let mut with_executor = canister(&text);
+    with_executor
+        .call("canister_update leave")
+        .expect_err("traps");
+}
+
+/// The same, with callbacks of calls to other canisters in slots 1 (exits), 2 (does not) and 3
+/// (`proc_exit` itself). As far as the linker can tell, the library may exit too.
+fn calling() -> String {
+    exiting()
+        .replace(
+            "(func (export \"icwasi.enter\")",
+            r#"(func (export "icwasi.enter")
+    (if (i32.eqz (memory.size)) (then (call $exit (i32.const 1))))"#,
+        )
+        .replace(
+            "  (import \"icwasi_link\" \"config_size\"",
+            r#"  (import "ic0" "call_new"
+    (func $call (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "icwasi_link" "config_size""#,
+        )
+        .replace(
+            "(table funcref (elem $deep))",
+            "(table (export \"table\") funcref (elem $deep $back $calm $exit))
+  (type $back (func (param i32)))",
+        )
+        .replace(
+            "  (func (export \"callback\")",
+            r#"  (func $back (param i32)
+    (drop (call $deep (local.get 0)))
+    (drop (ref.func $back))
+    (call $print (i32.const 17) (i32.const 5)))
+  (func $calm (param i32) (call $print (i32.const 17) (i32.const 5)))
+  (func (export "canister_update within")
+    (call_indirect (type $back) (i32.const 0) (i32.const 2))
+    (call_indirect (type $back) (i32.const 0) (i32.const 1))
+    (call $print (i32.const 17) (i32.const 5)))
+  (func (export "callback")"#,
+        )
+}
+
+#[test]
+fn an_exit_in_a_callback_unwinds_to_it() {
+    let mut calling = canister(&calling());
+    for _ in 0..3 {
+        let log = calling.call("canister_update leave").expect("ends");
+        assert_eq!(log, "enter\nartu\nleave");
+        for slot in [1, 3] {
+            let log = calling.call_back(slot, 0).expect("ends");
+            assert_eq!(log, "enter\nartu\nleave");
+        }
+        // The program calls it: one message, of which the rest is left.
+        let log = calling.call("canister_update within").expect("ends");
+        assert_eq!(log, "enter\nclose\nartu\nleave");
+        // A callback that cannot exit is what it was.
+        assert_eq!(calling.call_back(2, 0).expect("ends"), "close");
+    }
+    calling.call_back(1, 7).expect_err("traps");
+
+    // Without calls there are no callbacks, and nothing lies in between.
+    let silent = self::calling().replace("\"call_new\"", "\"msg_arg_data_copy\"");
+    let silent = silent.replace(
+        "(param i32 i32 i32 i32 i32 i32 i32 i32)",
+        "(param i32 i32 i32)",
+    );
+    canister(&silent).call_back(1, 0).expect_err("traps");
 }

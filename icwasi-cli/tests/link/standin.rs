@@ -179,6 +179,28 @@ extern "C" fn proc_exit(code: i32) -> ! {
     panic!("exit {code}")
 }
 
+/// What commands and exits need.
+#[cfg(whole)]
+mod whole {
+    #[link(wasm_import_module = "icwasi_link")]
+    unsafe extern "C" {
+        safe fn run_start();
+    }
+
+    #[unsafe(export_name = "icwasi.exit")]
+    extern "C" fn exit(code: i32) {
+        super::print(&format!("exit {code}"));
+    }
+
+    #[unsafe(export_name = "icwasi.exec")]
+    extern "C" fn exec(_access: i32) {
+        run_start();
+    }
+
+    #[unsafe(export_name = "icwasi.exec_inspect")]
+    extern "C" fn exec_inspect(_access: i32) {}
+}
+
 /// The guest's own stable memory, here of a fixed size.
 #[unsafe(export_name = "icwasi.guest.stable64_size")]
 extern "C" fn stable64_size() -> i64 {

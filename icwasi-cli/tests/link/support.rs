@@ -11,20 +11,26 @@ use wasmtime::{Caller, Config, Engine, Extern, Linker, Module, Store};
 /// A library with the contract's names, see `standin.rs`.
 pub fn standin() -> Vec<u8> {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
-    let build = || {
-        let flags = [
-            "-Clink-arg=--emit-relocs",
-            "-Clink-arg=--import-memory",
-            "-Clto=fat",
-        ];
-        let stack = ["-Clink-arg=-zstack-size=131072"];
-        rustc(
-            "standin.rs",
-            "wasm32-unknown-unknown",
-            &[&flags[..], &stack].concat(),
-        )
-    };
-    BUILT.get_or_init(build).clone()
+    BUILT.get_or_init(|| build_standin(&[])).clone()
+}
+
+/// The same, with what commands and exits need.
+pub fn whole_standin() -> Vec<u8> {
+    build_standin(&["--cfg", "whole"])
+}
+
+fn build_standin(more: &[&str]) -> Vec<u8> {
+    let flags = [
+        "-Clink-arg=--emit-relocs",
+        "-Clink-arg=--import-memory",
+        "-Clto=fat",
+        "-Clink-arg=-zstack-size=131072",
+    ];
+    rustc(
+        "standin.rs",
+        "wasm32-unknown-unknown",
+        &[&flags[..], more].concat(),
+    )
 }
 
 /// `guest.rs` as a reactor.
@@ -142,6 +148,18 @@ impl Canister {
             .instance
             .get_typed_func::<(), ()>(&mut self.store, export)?;
         function.call(&mut self.store, ())?;
+        Ok(std::mem::take(&mut *self.log.lock().expect("one thread")).join("\n"))
+    }
+
+    /// Calls a slot of the exported table, as the IC does with the callback of a call; returns what
+    /// it printed.
+    pub fn call_back(&mut self, slot: u64, env: i32) -> Result<String, wasmtime::Error> {
+        let table = self.instance.get_table(&mut self.store, "table");
+        let table = table.expect("is exported");
+        let entry = table.get(&mut self.store, slot).expect("exists");
+        let function = entry.unwrap_func().expect("is not null").to_owned();
+        let function = function.typed::<i32, ()>(&self.store)?;
+        function.call(&mut self.store, env)?;
         Ok(std::mem::take(&mut *self.log.lock().expect("one thread")).join("\n"))
     }
 

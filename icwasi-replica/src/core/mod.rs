@@ -52,7 +52,7 @@ pub use types::{
     CallOutcome, CoreError, ErrorCode, ExecutionStats, InstallMode, MainMemory, RejectCode,
     UpgradeOptions, UserError,
 };
-pub use validate::MethodKind;
+pub use validate::{MethodKind, ModuleInfo, validate};
 
 /// All canisters and their execution. One thread at a time; `Send`, so that an owner may put it
 /// behind a mutex or a thread with a channel. The thread needs `Limits::wasm_stack_bytes` of
