@@ -9,6 +9,7 @@
 //! parse -> plan (entry, layout, live) -> rewrite (body, data, synth, names) -> verify
 //! ```
 
+mod bodies;
 mod body;
 pub mod candid;
 mod check;

@@ -3,6 +3,7 @@
 use wasmparser::{ConstExpr, Element, ElementItems, ElementKind, ExternalKind, RefType, TableInit};
 
 use super::MARKER_VERSION;
+use super::bodies;
 use super::body::{BodyRewriter, MemoryShims, StackGuard, lookup};
 use super::data::{DataSection, Placed};
 use super::encode::{bytes, custom_section, section, sleb, uleb};
@@ -505,16 +506,7 @@ fn code(
     let guest = plan.guest;
     let mut scratch = Vec::new();
     let mut items = Vec::with_capacity(guest.code_range.len() + (1 << 20));
-    for (at, body) in (guest.imports.len() as u32..).zip(&guest.bodies) {
-        let body = guest.body(body);
-        match &plan.unwind {
-            Some(unwind) if unwind.leaves(at) => {
-                let results = guest.func_type(at).map_or(&[][..], |ty| ty.results());
-                rewriter.rewrite_unwinding(&body, unwind, results, &mut scratch, &mut items)?;
-            }
-            _ => rewriter.rewrite(&body, &mut scratch, &mut items)?,
-        }
-    }
+    bodies::rewrite(plan, rewriter, &mut items)?;
     if let (Some(library), Some(placement), Some(layout)) = (plan.library, placement, plan.layout) {
         let guard = BodyRewriter {
             stack: Some(StackGuard {

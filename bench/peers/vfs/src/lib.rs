@@ -3,6 +3,7 @@
 
 use ic_sqlite_vfs::{Db, DefaultMemoryImpl, MemoryId, MemoryManager, params};
 
+#[expect(dead_code, reason = "its work has no queries")]
 #[path = "../../../../examples/bench/src/message.rs"]
 mod message;
 
