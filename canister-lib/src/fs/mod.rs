@@ -173,14 +173,19 @@ impl<M: Memory> Fs<M> {
     #[inline(always)]
     fn stored_entry(&mut self, dir: Ino, name: &[u8]) -> Result<Option<(Ino, Kind)>, FsError> {
         let node = self.take_dir(dir)?;
-        let found = dir::probe(&self.store, &node, name).map(|spot| {
-            if spot.found.is_none() {
-                self.missed.keep(&node, name, &spot);
+        // By reference: what was found would be copied twice.
+        let entry = match &dir::probe(&self.store, &node, name) {
+            Ok(dir::Spot {
+                found: Some(found), ..
+            }) => Ok(Some((Ino(found.ino.into()), found.kind))),
+            Ok(spot) => {
+                self.missed.keep(&node, name, spot);
+                Ok(None)
             }
-            spot.found
-        });
+            Err(error) => Err(*error),
+        };
         self.nodes.put(node);
-        Ok(found?.map(|found| (Ino(found.ino.into()), found.kind)))
+        entry
     }
 
     /// Metadata of `ino`.

@@ -146,7 +146,12 @@ impl<M: Memory> Fs<M> {
                 |(found, kind)| (kind == Kind::Symlink && follow_last) || found == self.covered;
             return Ok(match entry {
                 Some(entry) if through(entry) => None,
-                entry => Some(resolved(dir, Some(left), entry.map(|(found, _)| found))),
+                entry => Some(Resolved {
+                    parent: dir,
+                    name: Some(Cow::Borrowed(left)),
+                    target: entry.map(|(found, _)| found),
+                    trailing_slash: false,
+                }),
             });
         }
         check_path(left)?;
