@@ -3,6 +3,7 @@
 use super::body::BodyRewriter;
 use super::error::LinkError;
 use super::plan::Plan;
+use super::threads;
 
 /// Bytes of code below which a thread is not worth its start.
 const SMALL: usize = 256 << 10;
@@ -14,27 +15,15 @@ pub(super) fn rewrite(
     out: &mut Vec<u8>,
 ) -> Result<(), LinkError> {
     let guest = plan.guest;
-    let threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(8);
-    let share = guest.code_range.len().div_ceil(threads).max(SMALL);
+    let share = guest.code_range.len().div_ceil(threads::count()).max(SMALL);
     let mut rest = 0..guest.bodies.len();
-    let parts = std::thread::scope(|scope| {
-        let mut workers = Vec::new();
-        while !rest.is_empty() {
-            let end = guest.bodies[rest.start].start + share;
-            let next = guest.bodies[rest.clone()].partition_point(|body| body.start < end);
-            let part = rest.start..rest.start + next;
-            rest.start = part.end;
-            workers.push(scope.spawn(move || rewrite_part(plan, rewriter, part)));
-        }
-        let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
-            worker
-                .join()
-                .expect("the worker returns errors and does not panic")
-        };
-        workers.into_iter().map(join).collect::<Vec<_>>()
+    let ranges = std::iter::from_fn(|| {
+        let bodies = &guest.bodies[rest.clone()];
+        let end = bodies.first()?.start + share;
+        let next = rest.start + bodies.partition_point(|body| body.start < end);
+        Some(std::mem::replace(&mut rest.start, next)..next)
     });
+    let parts = threads::each(ranges, |range| rewrite_part(plan, rewriter, range));
     for part in parts {
         out.extend_from_slice(&part?);
     }

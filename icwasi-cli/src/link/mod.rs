@@ -32,6 +32,7 @@ mod reseed;
 mod rewrite;
 mod run;
 mod synth;
+mod threads;
 mod types;
 mod unwind;
 pub mod verify;

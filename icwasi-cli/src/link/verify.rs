@@ -10,6 +10,7 @@ use wasmparser::{
 use super::encode::type_name;
 use super::ic0;
 use super::parse::const_i32;
+use super::threads;
 
 /// Limits of the IC for a module.
 pub mod limits {
@@ -302,28 +303,14 @@ impl Checker<'_> {
 
     /// Validates and weighs all bodies, on all cores.
     fn bodies(&mut self, bodies: Vec<Body<'_>>) -> wasmparser::Result<()> {
-        let threads = std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(8);
         // Small modules are done before a thread has started.
-        let share = bodies.len().div_ceil(threads).max(256);
+        let share = bodies.len().div_ceil(threads::count()).max(256);
         let mut bodies = bodies.into_iter();
-        let results = std::thread::scope(|scope| {
-            let mut workers = Vec::new();
-            loop {
-                let part: Vec<_> = bodies.by_ref().take(share).collect();
-                if part.is_empty() {
-                    break;
-                }
-                workers.push(scope.spawn(move || check_bodies(part)));
-            }
-            let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
-                worker
-                    .join()
-                    .expect("the worker returns errors and does not panic")
-            };
-            workers.into_iter().map(join).collect::<Vec<_>>()
+        let parts = std::iter::from_fn(|| {
+            let part: Vec<_> = bodies.by_ref().take(share).collect();
+            (!part.is_empty()).then_some(part)
         });
+        let results = threads::each(parts, check_bodies);
         for result in results {
             let (largest, complexity, problems) = result?;
             let figures = &mut self.verdict.figures;

@@ -1,40 +1,12 @@
 // A canister that exits in callbacks of its calls.
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "reactor.h"
 
-#define UPDATE(name) __attribute__((export_name("canister_update " #name))) void name(void)
-#define IC0(name) __attribute__((import_module("ic0"), import_name(#name)))
-IC0(msg_reply_data_append) void append(const void *src, size_t size);
-IC0(msg_reply) void reply(void);
 IC0(canister_self_size) size_t self_size(void);
 IC0(canister_self_copy) void self_copy(void *dst, size_t offset, size_t size);
 IC0(call_new) void call_new(const void *callee, size_t callee_size, const void *name, size_t name_size,
                             void (*on_reply)(int), int reply_env, void (*on_reject)(int), int reject_env);
 IC0(call_on_cleanup) void call_on_cleanup(void (*on_cleanup)(int), int env);
 IC0(call_perform) int call_perform(void);
-
-static int counter;
-
-static void put(const char *path, const char *text) {
-    FILE *file = fopen(path, "a");
-    if (!file || fputs(text, file) < 0 || fclose(file)) abort();
-}
-
-static void answer(const char *text) { append(text, strlen(text)); reply(); }
-
-// Leaves with frames in memory, which nobody takes off the stack.
-static int deep(int n, int code) {
-    volatile char frame[4000];
-    memset((char *)frame, n, sizeof frame);
-    if (n == 0) exit(code);
-    int below = deep(n - 1, code);
-    put("/wrong", "a frame went on");
-    return below + frame[n];
-}
-
-static int (*volatile indirect)(int, int) = deep;
 
 enum { RETURN = 100 };
 

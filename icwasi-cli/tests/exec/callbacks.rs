@@ -4,24 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 
-fn callbacks() -> Vec<u8> {
-    let flags = [
-        "--target=wasm32-wasi",
-        "-Wno-deprecated",
-        "--sysroot=/usr",
-        "--no-wasm-opt",
-        "-mexec-model=reactor",
-        "-O1",
-        "-fno-inline",
-    ];
-    compile("callbacks.c", "clang-22", &flags)
-}
-
 /// As in a method: an exit with 0 ends the callback and keeps what it did, any other rolls it back.
 #[test]
 fn an_exit_ends_a_callback() {
     with_stack(|| {
-        let Canister { mut core, id } = Canister::new(&callbacks(), &LinkOptions::default());
+        let Canister { mut core, id } =
+            Canister::new(&reactor("callbacks.c"), &LinkOptions::default());
         let printed = Arc::new(Mutex::new(String::new()));
         let sink = Arc::clone(&printed);
         core.set_print(Arc::new(move |_, _, line| {

@@ -32,6 +32,20 @@ fn compile(source: &str, compiler: &str, flags: &[&str]) -> Vec<u8> {
     std::fs::read(file).expect("was written")
 }
 
+/// A canister that is no command, from C.
+fn reactor(source: &str) -> Vec<u8> {
+    let flags = [
+        "--target=wasm32-wasi",
+        "-Wno-deprecated",
+        "--sysroot=/usr",
+        "--no-wasm-opt",
+        "-mexec-model=reactor",
+        "-O1",
+        "-fno-inline",
+    ];
+    compile(source, "clang-22", &flags)
+}
+
 fn c_program() -> &'static [u8] {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
     let flags = [

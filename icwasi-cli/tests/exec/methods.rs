@@ -2,25 +2,12 @@
 
 use super::*;
 
-fn methods() -> Vec<u8> {
-    let flags = [
-        "--target=wasm32-wasi",
-        "-Wno-deprecated",
-        "--sysroot=/usr",
-        "--no-wasm-opt",
-        "-mexec-model=reactor",
-        "-O1",
-        "-fno-inline",
-    ];
-    compile("methods.c", "clang-22", &flags)
-}
-
 /// An exit with 0 ends the call and keeps what it did, any other rolls it back; neither leaves
 /// frames on the stack.
 #[test]
 fn an_exit_ends_a_method() {
     with_stack(|| {
-        let mut canister = Canister::new(&methods(), &LinkOptions::default());
+        let mut canister = Canister::new(&reactor("methods.c"), &LinkOptions::default());
         let mut call = |method: &str| {
             let outcome = canister
                 .core

@@ -280,19 +280,6 @@ impl Core {
         }
     }
 
-    /// Runs an update (or a query as an update) to completion, with all calls that it makes, and
-    /// everything else that is queued. Owners that serve many callers use [`Core::submit`] and
-    /// [`Core::advance`].
-    pub fn update(
-        &mut self,
-        id: &Principal,
-        sender: Principal,
-        method: &str,
-        arg: Vec<u8>,
-    ) -> Result<CallOutcome, UserError> {
-        self.run_update(id, sender, method, arg)
-    }
-
     /// Runs a query or composite query; what it changes is discarded.
     pub fn query(
         &mut self,
@@ -302,11 +289,6 @@ impl Core {
         arg: Vec<u8>,
     ) -> Result<CallOutcome, UserError> {
         self.run_query(id, sender, method, arg)
-    }
-
-    /// Runs heartbeats and timers that are due, with all calls that they make. Returns how many.
-    pub fn run_timers(&mut self) -> usize {
-        self.run_timers_to_the_end()
     }
 
     /// Runs heartbeats and timers that are due; their calls run in the next rounds. Returns how

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use candid::Principal;
+use ic_agent::{Agent, AgentError};
 use icwasi_replica::Replica;
+use tokio::task::JoinHandle;
 
 use crate::support::*;
 
@@ -24,7 +26,7 @@ const WORKER: &str = r#"(module
   (func (export "canister_query get")
     (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#;
 
-async fn asked(agent: &ic_agent::Agent, id: Principal) -> u32 {
+pub async fn asked(agent: &Agent, id: Principal) -> u32 {
     let reply = agent.query(&id, "get").with_arg([]).call().await;
     u32::from_le_bytes(reply.expect("replies").try_into().expect("four bytes"))
 }
@@ -87,19 +89,25 @@ pub const WAITER: &str = r#"(module
   (func (export "canister_query get")
     (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_waits_lets_others_go_on() {
-    let replica: Replica = replica().await;
-    let owner = agent(&replica.url(), identity(1)).await;
+/// A canister with a call of `wait` that has begun to wait.
+async fn waiter(owner: &Agent) -> (Principal, JoinHandle<Result<Vec<u8>, AgentError>>) {
     let module = wat::parse_str(WAITER).expect("valid text");
-    let id = install(&owner, &module).await;
+    let id = install(owner, &module).await;
     let waiting = tokio::spawn({
         let owner = owner.clone();
         async move { owner.update(&id, "wait").with_arg([]).call_and_wait().await }
     });
-    while asked(&owner, id).await < 3 {
+    while asked(owner, id).await < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    (id, waiting)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_waits_lets_others_go_on() {
+    let replica: Replica = replica().await;
+    let owner = agent(&replica.url(), identity(1)).await;
+    let (id, waiting) = waiter(&owner).await;
     let other = install(&owner, &counter()).await;
     assert_eq!(inc(&owner, other).await, 1);
     assert!(!waiting.is_finished());
@@ -109,15 +117,7 @@ async fn a_call_that_waits_lets_others_go_on() {
     assert!(u32::from_le_bytes(reply.try_into().expect("four bytes")) >= 3);
 
     // It is stopped when what waits has ended, and takes nothing new until then.
-    let module = wat::parse_str(WAITER).expect("valid text");
-    let id = install(&owner, &module).await;
-    let waiting = tokio::spawn({
-        let owner = owner.clone();
-        async move { owner.update(&id, "wait").with_arg([]).call_and_wait().await }
-    });
-    while asked(&owner, id).await < 3 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let (id, waiting) = waiter(&owner).await;
     let record = ic_management_canister_types::CanisterIdRecord { canister_id: id };
     manage(&owner, id, "stop_canister", &record)
         .await

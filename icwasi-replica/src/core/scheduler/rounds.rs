@@ -113,8 +113,10 @@ impl Core {
         }
     }
 
-    /// See [`Core::update`].
-    pub(in super::super) fn run_update(
+    /// Runs an update (or a query as an update) to completion, with all calls that it makes, and
+    /// everything else that is queued. Owners that serve many callers use [`Core::submit`] and
+    /// [`Core::advance`].
+    pub fn update(
         &mut self,
         id: &Principal,
         sender: Principal,

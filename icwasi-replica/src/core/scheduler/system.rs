@@ -30,8 +30,8 @@ impl Core {
         self.in_call(0, |core| core.system_message(id, export))
     }
 
-    /// See [`Core::run_timers`].
-    pub(in super::super) fn run_timers_to_the_end(&mut self) -> usize {
+    /// Runs heartbeats and timers that are due, with all calls that they make. Returns how many.
+    pub fn run_timers(&mut self) -> usize {
         let count = self.start_timers();
         self.drain();
         count

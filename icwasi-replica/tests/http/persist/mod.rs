@@ -4,6 +4,7 @@ mod kill;
 
 use std::path::Path;
 
+use crate::concurrency::{WAITER, asked};
 use crate::support::*;
 use ic_agent::agent::CallResponse;
 use icwasi_replica::{Replica, ReplicaOptions, StartError};
@@ -338,7 +339,7 @@ async fn a_call_that_was_cut_off_is_rejected_and_does_not_run_again() {
     };
     let replica = start().await;
     let owner = agent(&replica.url(), identity(1)).await;
-    let module = wat::parse_str(crate::concurrency::WAITER).expect("valid text");
+    let module = wat::parse_str(WAITER).expect("valid text");
     let id = install(&owner, &module).await;
     let signed = owner
         .update(&id, "wait")
@@ -350,11 +351,7 @@ async fn a_call_that_was_cut_off_is_rejected_and_does_not_run_again() {
         let (owner, envelope) = (owner.clone(), envelope.clone());
         async move { owner.update_signed(id, envelope).await }
     });
-    let count = async |owner: &ic_agent::Agent| {
-        let reply = owner.query(&id, "get").with_arg([]).call().await;
-        u32::from_le_bytes(reply.expect("replies").try_into().expect("four bytes"))
-    };
-    while count(&owner).await < 3 {
+    while asked(&owner, id).await < 3 {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     // It goes on for ever, but does not keep the replica from stopping.
@@ -363,7 +360,7 @@ async fn a_call_that_was_cut_off_is_rejected_and_does_not_run_again() {
 
     let replica = start().await;
     let owner = agent(&replica.url(), identity(1)).await;
-    let before = count(&owner).await;
+    let before = asked(&owner, id).await;
     assert!(before >= 3, "what its messages did is kept");
     let error = owner
         .update_signed(id, envelope)
@@ -373,6 +370,6 @@ async fn a_call_that_was_cut_off_is_rejected_and_does_not_run_again() {
         error.to_string().contains("the replica was stopped"),
         "{error}"
     );
-    assert_eq!(count(&owner).await, before);
+    assert_eq!(asked(&owner, id).await, before);
     replica.stop().await.expect("stops");
 }
