@@ -116,7 +116,7 @@ async fn a_call_that_waits_lets_others_go_on() {
     let reply = waiting.await.expect("no panic").expect("replies");
     assert!(u32::from_le_bytes(reply.try_into().expect("four bytes")) >= 3);
 
-    // It is stopped when what waits has ended, and takes nothing new until then.
+    // A request to stop is answered although a call waits, which ends: its own calls are refused.
     let (id, waiting) = waiter(&owner).await;
     let record = ic_management_canister_types::CanisterIdRecord { canister_id: id };
     manage(&owner, id, "stop_canister", &record)
