@@ -7,7 +7,7 @@
 use ic_stable_structures::Memory;
 
 use super::error::FsError;
-use super::node::{Leaf, Node, Window};
+use super::node::{Leaf, Node};
 use super::store::Store;
 use crate::format::extent::*;
 use crate::format::inode::{MAP_LEN, MapForm};
@@ -73,7 +73,7 @@ pub fn load<M: Memory>(store: &Store<M>, node: &mut Node) -> Result<(), FsError>
             node.index = run;
         }
     }
-    node.window = Window::default();
+    node.forget_places();
     Ok(())
 }
 
@@ -312,7 +312,7 @@ pub fn splice<M: Memory>(
         });
     }
     node.inode.blocks = node.inode.blocks.saturating_sub(meta_freed);
-    node.window = Window::default();
+    node.forget_places();
     write_index(store, node, first, changed, &mut pool);
     pool.release(store);
 }
@@ -427,7 +427,7 @@ pub fn free_all<M: Memory>(store: &mut Store<M>, node: &mut Node) -> Result<(), 
     for leaf in 0..node.leaves.len() {
         load_leaf(store, node, leaf)?;
     }
-    node.window = Window::default();
+    node.forget_places();
     for leaf in std::mem::take(&mut node.leaves) {
         for extent in leaf.extents.iter().flatten() {
             store.free_run(extent.physical, extent.len);

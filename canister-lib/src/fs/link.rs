@@ -3,7 +3,7 @@
 use ic_stable_structures::Memory;
 
 use super::error::FsError;
-use super::node::{Node, Window};
+use super::node::Node;
 use super::types::Ino;
 use super::{Fs, check_name, dir, dirroom, extents, locate, room};
 use crate::format::extent::{EXTENT_LEN, Extent};
@@ -279,7 +279,7 @@ impl<M: Memory> Fs<M> {
                 self.nodes.put(next);
             }
             node.inode.nlink = 0;
-            node.window = Window::default();
+            node.forget_places();
             node.inode.flags |= FLAG_ORPHAN;
             (node.inode.parent, node.inode.next) = (0, head);
             self.store.sb.orphans = node.ino;

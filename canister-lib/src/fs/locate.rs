@@ -42,6 +42,17 @@ pub fn locate<M: Memory>(
 /// and the map is at hand. The window moves there: for accesses that jump.
 #[inline(never)]
 pub fn refocus(node: &mut Node, offset: u64, end: u64) -> Option<NonZeroU64> {
+    if !node.jumps.known() {
+        return refocus_by_search(node, offset, end);
+    }
+    let window = node.jumps.find(offset)?;
+    let at = window.covers(offset, end).and_then(NonZeroU64::new)?;
+    node.window = *window;
+    Some(at)
+}
+
+#[inline(never)]
+fn refocus_by_search(node: &mut Node, offset: u64, end: u64) -> Option<NonZeroU64> {
     if node.inode.kind != Kind::Regular || node.inode.nlink == 0 || offset >= MAX_FILE {
         return None;
     }
@@ -55,6 +66,7 @@ pub fn refocus(node: &mut Node, offset: u64, end: u64) -> Option<NonZeroU64> {
     let window = Window::of(extent);
     let at = window.covers(offset, end).and_then(NonZeroU64::new)?;
     node.window = window;
+    node.jumps.searched(&node.leaves);
     Some(at)
 }
 

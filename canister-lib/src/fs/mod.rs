@@ -17,6 +17,7 @@ mod error;
 mod extents;
 mod file;
 mod finding;
+mod jumps;
 mod link;
 mod list;
 mod locate;

@@ -3,13 +3,15 @@
 use ic_stable_structures::Memory;
 
 use super::error::FsError;
+use super::jumps::Jumps;
 use super::store::Store;
 use crate::format::extent::Extent;
 use crate::format::inode::{self, Inode, Kind};
 use crate::format::{BLOCK, address};
 
 const SLOTS: usize = 256;
-/// Extents in the heap beyond which all nodes are dropped: about 1 MiB.
+/// Extents in the heap beyond which all nodes are dropped: about 1 MiB, and twice as much where
+/// their files have tables.
 const MAX_CACHED_EXTENTS: usize = 65536;
 
 /// A leaf of a file's extents. A file of few extents has one pseudo-leaf, in its inode.
@@ -33,8 +35,10 @@ pub struct Node {
     /// Run of blocks that holds the index of leaves: (start, blocks). Zero: none.
     pub index: (u32, u32),
     /// The extent where the last look-up ended, of a regular file that has a name. Whatever
-    /// changes the map clears it.
+    /// changes the map clears it: [`Self::forget_places`].
     pub window: Window,
+    /// The same for accesses that jump.
+    pub jumps: Jumps,
     /// The message (see `Store::message`) in which a write has counted as a change last. While it
     /// is this one, times of change and of content are those of the message.
     pub counted: u64,
@@ -45,8 +49,8 @@ pub struct Node {
 /// Bytes of a file that lie side by side on stable memory and are written.
 #[derive(Copy, Clone, Debug, Default)]
 pub struct Window {
-    start: u64,
-    end: u64,
+    pub start: u64,
+    pub end: u64,
     /// What to add to an offset in the file for the address, modulo 2^64.
     shift: u64,
 }
@@ -84,6 +88,7 @@ impl Node {
             leaves: Vec::new(),
             index: (0, 0),
             window: Window::default(),
+            jumps: Jumps::default(),
             counted: 0,
             hot: 0,
         }
@@ -95,8 +100,15 @@ impl Node {
         self.inode.clone_from(inode);
         self.leaves.clear();
         self.index = (0, 0);
-        self.window = Window::default();
+        self.forget_places();
         (self.counted, self.hot) = (0, 0);
+    }
+
+    /// Forgets what is known of where bytes are.
+    #[inline(always)]
+    pub fn forget_places(&mut self) {
+        self.window = Window::default();
+        self.jumps = Jumps::default();
     }
 
     pub fn is_dir(&self) -> bool {

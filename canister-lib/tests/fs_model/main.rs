@@ -3,6 +3,7 @@
 //! a normal run is 1,000 cases of 200 operations against the model.
 
 mod journal;
+mod jumps;
 mod model;
 mod ops;
 mod run;
