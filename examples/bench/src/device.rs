@@ -42,7 +42,8 @@ mod file {
     pub fn open(file: u64, mode: Mode, _total: u64) -> File {
         let name = wasi::Name::file(file);
         let (open, flags) = match mode {
-            Mode::Create => (wasi::O_CREAT | wasi::O_EXCL, 0),
+            // Not exclusively: a file on a memory of its own is there from the beginning.
+            Mode::Create => (wasi::O_CREAT, 0),
             Mode::Existing => (0, 0),
             Mode::Append => (0, wasi::APPEND),
         };
