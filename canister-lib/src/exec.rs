@@ -1,9 +1,10 @@
 //! The method that runs a command, as `candid/exec.did` has it. `icwasi link` exports it and
 //! writes `run_start`, which runs the program; `docs/DESIGN.md` has the contract.
 
-use candid::DecoderConfig;
 use icwasi_types::exec::{ExecRequest, ExecResult};
+use serde_bytes::ByteBuf;
 
+use crate::candid_reader::{CandidError, Reader, TEXT, Type, field_id, lookup};
 use crate::runtime::Runtime;
 use crate::wasi::run;
 
@@ -17,16 +18,10 @@ fn execute(
     counter: impl Fn() -> u64,
     start: impl FnOnce(),
 ) -> Result<ExecResult, String> {
-    let mut config = DecoderConfig::new();
-    config
-        .set_decoding_quota(64 << 20)
-        .set_skipping_quota(100_000)
-        .set_full_error_message(false);
-    let request = candid::utils::decode_args_with_config::<(ExecRequest,)>(&arg, &config);
-    drop(arg);
-    let (request,) = request.map_err(|e| {
+    let request = decode(&arg).map_err(|e| {
         format!("the argument is not what this method takes (candid/exec.did): {e}")
     })?;
+    drop(arg);
     let mut request = Some(request);
     let mut begun = Ok(());
     with(&mut |rt| begun = run::begin(rt, request.take().unwrap_or_default()));
@@ -41,18 +36,64 @@ fn execute(
     Ok(result)
 }
 
+/// Reads a request, as subtypes of it are read: fields that are not known are skipped, and a
+/// working directory that is no text is none.
+fn decode(arg: &[u8]) -> Result<ExecRequest, CandidError> {
+    let (mut reader, types, fields) = Reader::of_record(arg)?;
+    let (mut args, mut env, mut stdin, mut cwd) = (None, None, None, None);
+    for (id, field) in fields {
+        if id == field_id("args") {
+            args = Some(reader.texts(&types, field)?);
+        } else if id == field_id("env") {
+            env = Some(reader.pairs(&types, field)?);
+        } else if id == field_id("stdin") {
+            stdin = Some(ByteBuf::from(reader.blob(&types, field)?));
+        } else if id == field_id("cwd") {
+            cwd = opt_text(&mut reader, &types, field)?;
+        } else {
+            reader.skip(&types, field)?;
+        }
+    }
+    let missing = |field| reader.error(field);
+    Ok(ExecRequest {
+        args: args.ok_or_else(|| missing("args are missing"))?,
+        env: env.ok_or_else(|| missing("env is missing"))?,
+        stdin: stdin.ok_or_else(|| missing("stdin is missing"))?,
+        cwd,
+    })
+}
+
+fn opt_text(
+    reader: &mut Reader<'_>,
+    types: &[Type],
+    field: i64,
+) -> Result<Option<String>, CandidError> {
+    match lookup(types, field) {
+        Some(&Type::Opt(TEXT)) => reader.is_some()?.then(|| reader.text()).transpose(),
+        None if field == TEXT => reader.text().map(Some),
+        _ => reader.skip(types, field).map(|()| None),
+    }
+}
+
+/// What every reply begins with: the types of [`ExecResult`]. The values are stderr, stdout,
+/// instructions and exit code, in the order of the hashes of their names.
+const REPLY: &[u8] = b"DIDL\x02\x6c\x04\xa2\xcd\xb0\x3f\x01\xcb\xff\xce\x3f\x01\xa5\xad\xfe\xe9\x06\x78\xae\x92\xb5\xeb\x06\x79\x6d\x7b\x01\x00";
+
 /// A reply in pieces, so that large output is not copied.
-fn encode(mut result: ExecResult) -> [Vec<u8>; 5] {
-    let stderr = std::mem::take(&mut result.stderr).into_vec();
-    let stdout = std::mem::take(&mut result.stdout).into_vec();
-    let mut head = candid::encode_one(&result).expect("the types of the interface can be encoded");
-    // On the wire: stderr, stdout (both empty here: a zero byte), instructions, exit_code.
-    let tail = head.split_off(head.len() - 12);
-    head.truncate(head.len() - 2);
-    push_length(&mut head, stderr.len());
+fn encode(result: ExecResult) -> [Vec<u8>; 5] {
+    let mut head = REPLY.to_vec();
+    push_length(&mut head, result.stderr.len());
     let mut middle = Vec::new();
-    push_length(&mut middle, stdout.len());
-    [head, stderr, middle, stdout, tail]
+    push_length(&mut middle, result.stdout.len());
+    let mut tail = result.instructions.to_le_bytes().to_vec();
+    tail.extend_from_slice(&result.exit_code.to_le_bytes());
+    [
+        head,
+        result.stderr.into_vec(),
+        middle,
+        result.stdout.into_vec(),
+        tail,
+    ]
 }
 
 fn push_length(out: &mut Vec<u8>, mut length: usize) {
@@ -176,6 +217,73 @@ mod tests {
             let plain = candid::encode_one(&result).expect("encodes");
             assert_eq!(encode(result).concat(), plain);
         }
+    }
+
+    #[test]
+    fn requests_are_candid_and_may_be_of_a_subtype() {
+        #[derive(candid::CandidType)]
+        struct Newer {
+            args: Vec<String>,
+            env: Vec<(String, String)>,
+            stdin: ByteBuf,
+            cwd: String,
+            limits: Vec<Option<(candid::Nat, u8)>>,
+        }
+        let request = ExecRequest {
+            args: vec!["a".to_owned(), "ü b".to_owned()],
+            env: vec![("A".to_owned(), "1".to_owned())],
+            stdin: ByteBuf::from(vec![7; 300]),
+            cwd: Some("/data".to_owned()),
+        };
+        for request in [request.clone(), ExecRequest::default()] {
+            let plain = candid::encode_one(&request).expect("encodes");
+            assert_eq!(decode(&plain), Ok(request));
+        }
+        let newer = Newer {
+            args: request.args.clone(),
+            env: request.env.clone(),
+            stdin: request.stdin.clone(),
+            cwd: "/data".to_owned(),
+            limits: vec![Some((candid::Nat::from(1_u64 << 50), 1)), None],
+        };
+        // Arguments that nobody asked for are passed over, too.
+        let arg = candid::encode_args((newer, 5_u8)).expect("encodes");
+        assert_eq!(decode(&arg), Ok(request));
+        let text = "(record { args = vec {}; env = vec {}; stdin = vec {}; cwd = null })";
+        let untyped = candid_parser::parse_idl_args(text).expect("parses");
+        let arg = untyped.to_bytes().expect("encodes");
+        assert_eq!(decode(&arg), Ok(ExecRequest::default()));
+    }
+
+    #[test]
+    fn what_is_damaged_or_without_end_is_refused() {
+        let request = ExecRequest {
+            args: vec!["a".to_owned()],
+            env: vec![("A".to_owned(), "1".to_owned())],
+            stdin: ByteBuf::from(b"in".to_vec()),
+            cwd: Some("/".to_owned()),
+        };
+        let good = candid::encode_one(&request).expect("encodes");
+        for length in 0..good.len() {
+            decode(&good[..length]).expect_err("it is cut");
+        }
+        for index in 0..good.len() {
+            for value in [0, 1, 0x6c, 0x6d, 0x6e, 0x7f, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[index] = value;
+                // An error or another request, and no panic.
+                let _ = decode(&bad);
+            }
+        }
+        // Records of two records each, thirty deep: no bytes, a billion values.
+        let mut bomb = b"DIDL".to_vec();
+        bomb.push(32);
+        for at in 0..31 {
+            bomb.extend_from_slice(&[0x6c, 2, 0, at + 1, 1, at + 1]);
+        }
+        bomb.extend_from_slice(&[0x6c, 0, 1, 0]);
+        let error = decode(&bomb).expect_err("it has no args, and no end");
+        assert_eq!(error.reason, "too much that is not known");
     }
 
     #[test]

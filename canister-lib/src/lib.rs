@@ -18,6 +18,7 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+mod candid_reader;
 mod config;
 pub mod env;
 #[cfg(any(

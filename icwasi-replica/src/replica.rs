@@ -304,6 +304,8 @@ fn make_state(
             ..options.limits.clone()
         },
         compile_cache: options.compile_cache.clone().or(compiled),
+        // Speed is what it is measured by.
+        quick_compile: false,
         scratch_dir: None,
         first_canister,
     })?;

@@ -238,6 +238,7 @@ fn start_core(
                 ..Limits::default()
             },
             compile_cache,
+            quick_compile: true,
             ..CoreConfig::default()
         })?;
         core.set_time(now());

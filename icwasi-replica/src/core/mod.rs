@@ -5,6 +5,7 @@
 //! [`Core::set_data_certificate`].
 
 mod canister;
+mod code_cache;
 pub mod costs;
 mod cycles;
 mod deliver;
@@ -83,7 +84,7 @@ pub struct Core {
 impl Core {
     /// An empty core.
     pub fn new(config: CoreConfig) -> Result<Core, CoreError> {
-        let engine = WasmEngine::new(&config.limits, config.compile_cache.as_deref())?;
+        let engine = WasmEngine::new(&config)?;
         Ok(Core {
             limits: Arc::new(config.limits),
             scratch_dir: config.scratch_dir.unwrap_or_else(std::env::temp_dir),

@@ -12,7 +12,7 @@ use wasmparser::{KnownCustom, Name, Operator, Parser, Payload};
 
 use crate::canisters::Canisters;
 use crate::machine::Machine;
-use crate::workload;
+use crate::{sqlite, workload};
 
 /// Functions that are shown.
 const SHOWN: usize = 40;
@@ -20,8 +20,10 @@ const SHOWN: usize = 40;
 /// Profiles the workloads whose titles contain `text`.
 pub fn run(canisters: &Canisters, text: &str) -> Result<()> {
     let profiled = Profiled::new(&canisters.ours)?;
-    for workload in workload::all().iter().filter(|w| w.title.contains(text)) {
-        let plan = &workload.plan;
+    let mut plans = sqlite::plans();
+    let others = workload::all().into_iter();
+    plans.extend(others.map(|workload| (workload.title.to_owned(), workload.plan)));
+    for (title, plan) in plans.iter().filter(|(title, _)| title.contains(text)) {
         let mut plain = Machine::install(&canisters.ours)?;
         plain.run(&plan.setup)?;
         let all = plain.run(&plan.messages)? / plan.operations;
@@ -30,7 +32,7 @@ pub fn run(canisters: &Canisters, text: &str) -> Result<()> {
         let before = machine.counters();
         machine.run(&plan.messages)?;
         let after = machine.counters();
-        println!("{}: {all} for each operation", workload.title);
+        println!("{title}: {all} for each operation");
         profiled.show(&before, &after, plan.operations, all);
     }
     Ok(())

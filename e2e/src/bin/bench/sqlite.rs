@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use crate::canisters::Canisters;
 use crate::machine::{Machine, Step};
 use crate::report::Row;
+use crate::workload::Plan;
 
 const ROWS: u64 = 100_000;
 const SMALL: u64 = 10_000;
@@ -47,6 +48,28 @@ const WORK: [Work; 5] = [
 
 const FILE: u64 = 0;
 const MEMORY: u64 = 1;
+
+/// Each piece of work for itself, on a file and in memory: what a profile is made of.
+pub fn plans() -> Vec<(String, Plan)> {
+    let mut plans = Vec::new();
+    for (place, where_) in [(FILE, "on a file"), (MEMORY, "in memory")] {
+        let mut setup = vec![Step("sqlite_open", [place, 0, 0, 0])];
+        for (title, method, [a, b, c], operations, cold) in WORK {
+            if cold && place == FILE {
+                setup.push(Step("sqlite_open", [FILE, 0, 0, 0]));
+            }
+            let step = Step(method, [place, a, b, c]);
+            let plan = Plan {
+                setup: setup.clone(),
+                messages: vec![step],
+                operations,
+            };
+            plans.push((format!("SQLite: {title}, {where_}"), plan));
+            setup.push(step);
+        }
+    }
+    plans
+}
 
 /// All work of ic-sqlite-vfs, which has no database in memory. Only an upgrade makes its cache cold.
 fn run_vfs(module: &[u8]) -> Result<Vec<u64>> {
