@@ -85,7 +85,7 @@ pub(super) fn refused(refusal: &UserError) -> Response {
 }
 
 /// A call that is on its way.
-pub struct Submitted {
+struct Submitted {
     id: RequestId,
     /// `Err` when the canister (or the rules) refuse it. Closed without a value for repetitions.
     accepted: oneshot::Receiver<Result<(), UserError>>,
@@ -116,19 +116,6 @@ impl Submitted {
         let finished = self.finished.wait_for(|finished| *finished);
         tokio::time::timeout_at(deadline, finished).await.is_ok()
     }
-
-    /// Waits for the outcome; `None` after `wait`.
-    pub async fn outcome(mut self, app: &AppState, wait: Duration) -> Option<IngressStatus> {
-        let deadline = deadline(wait);
-        if let Some(refusal) = self.refusal(deadline).await {
-            return Some(rejected(&refusal));
-        }
-        if !self.finished(deadline).await {
-            return None;
-        }
-        let history = app.shared.history();
-        history.get(&self.id).map(|entry| entry.status.clone())
-    }
 }
 
 /// When `wait` is over; `None` if there is no waiting at all.
@@ -136,80 +123,46 @@ fn deadline(wait: Duration) -> Option<Instant> {
     (!wait.is_zero()).then(|| Instant::now() + wait)
 }
 
-/// A call whose sender is known to have sent it.
-pub struct Incoming {
-    id: RequestId,
-    effective: Principal,
-    expiry: u64,
-    call: Call,
-}
-
-impl Incoming {
-    /// `content` under the effective canister id of the path; refuses other kinds of requests,
-    /// and calls that do not belong there.
-    pub fn new(
-        id: RequestId,
-        content: EnvelopeContent,
-        effective: Principal,
-    ) -> Result<Self, HttpError> {
-        let EnvelopeContent::Call {
-            sender,
-            canister_id,
-            method_name,
-            arg,
-            ingress_expiry,
-            ..
-        } = content
-        else {
-            return Err(EnvelopeError::Kind("call").into());
-        };
-        super::check_effective(canister_id, &method_name, &arg, effective)?;
-        Ok(Self {
-            id,
-            effective,
-            expiry: ingress_expiry,
-            call: Call {
-                id,
-                sender,
-                canister: canister_id,
-                method: method_name,
-                arg,
-            },
-        })
-    }
-}
-
+/// Gives a call to the executor, unless the same one came before.
 async fn receive(app: &AppState, path: &str, body: Body) -> Result<Submitted, HttpError> {
     let effective = parse_id(path)?;
     let body = read_body(body).await?;
     let now = app.shared.clock.now();
     let request = envelope::open(&body, now, app.shared.keys.root_raw())?;
+    let id = request.id;
     if body.len() > app.shared.ingress_bytes {
         return Err(HttpError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!(
-                "Request {} is too large. Message byte size {} is larger than the max allowed {}.",
-                request.id,
+                "Request {id} is too large. Message byte size {} is larger than the max allowed {}.",
                 body.len(),
                 app.shared.ingress_bytes
             ),
         ));
     }
     drop(body);
-    submit(app, Incoming::new(request.id, request.content, effective)?)
-}
-
-/// Gives a call to the executor, unless the same one came before.
-pub fn submit(app: &AppState, incoming: Incoming) -> Result<Submitted, HttpError> {
-    let Incoming {
+    let EnvelopeContent::Call {
+        sender,
+        canister_id: canister,
+        method_name: method,
+        arg,
+        ingress_expiry: expiry,
+        ..
+    } = request.content
+    else {
+        return Err(EnvelopeError::Kind("call").into());
+    };
+    super::check_effective(canister, &method, &arg, effective)?;
+    let call = Call {
         id,
-        effective,
-        expiry,
-        call,
-    } = incoming;
+        sender,
+        canister,
+        method,
+        arg,
+    };
     let entry = IngressEntry {
-        sender: call.sender,
-        receiver: call.canister,
+        sender,
+        receiver: canister,
         effective,
         expiry,
         changed: app.shared.clock.now(),

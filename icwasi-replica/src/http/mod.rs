@@ -22,6 +22,7 @@ use axum::routing::{get, post};
 use candid::Principal;
 
 use self::certifier::Certifier;
+use self::gateway::Gateway;
 use crate::executor::{Executor, ExecutorError, Shared};
 use crate::ingress::envelope::EnvelopeError;
 use crate::management;
@@ -42,6 +43,14 @@ pub struct AppState {
 
 /// All paths of the replica.
 pub fn router(state: AppState) -> Router {
+    let api = api(state.clone());
+    let gateway = Gateway::new(api.clone(), state.shared.keys.root_der());
+    api.fallback(move |request| gateway.clone().serve(request))
+        .layer(middleware::from_fn(cross_origin))
+}
+
+/// The interface of the IC.
+fn api(state: AppState) -> Router {
     Router::new()
         .route("/api/v2/status", get(status::status))
         .route("/api/v2/canister/{id}/call", post(call::call_async))
@@ -67,8 +76,6 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/api/v4/subnet/{id}/call", post(subnet::call))
         .route("/api/v3/subnet/{id}/query", post(subnet::query))
-        .fallback(gateway::serve)
-        .layer(middleware::from_fn(cross_origin))
         .with_state(state)
 }
 
@@ -118,11 +125,6 @@ impl HttpError {
     /// 400.
     pub fn bad_request(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
-    }
-
-    /// What the client is told.
-    pub fn text(&self) -> &str {
-        &self.text
     }
 
     /// 403.

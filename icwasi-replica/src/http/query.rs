@@ -70,15 +70,15 @@ pub(super) fn signed(
 }
 
 /// A query whose sender is known.
-pub(super) struct Query {
-    pub sender: Principal,
-    pub canister: Principal,
-    pub method: String,
-    pub arg: Vec<u8>,
+struct Query {
+    sender: Principal,
+    canister: Principal,
+    method: String,
+    arg: Vec<u8>,
 }
 
 /// Runs a query. One to a canister does not wait for messages that run.
-pub(super) async fn execute(
+async fn execute(
     app: &AppState,
     query: Query,
 ) -> Result<Result<Vec<u8>, UserError>, ExecutorError> {

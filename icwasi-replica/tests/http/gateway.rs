@@ -12,6 +12,8 @@ use ic_http_certification::{
 };
 use icwasi_replica::Replica;
 
+mod hostile;
+
 /// A canister that answers with what it was told to: `put` stores an answer under a letter,
 /// `http_request` to `/t/x` gives the answer under `x`, with its certificate (base64) in the
 /// middle. With `bytes=2..` in the arguments it is the one under `2`, `http_request_update` gives

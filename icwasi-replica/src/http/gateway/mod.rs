@@ -1,23 +1,27 @@
 //! The HTTP gateway: serves what canisters answer to `http_request` under their own host names.
 //!
-//! Follows the rules of the crate `ic-http-gateway`, with the verification it uses
-//! (`ic-response-verification`), but asks the executor directly: that crate brings an agent of
-//! another version, and an agent would send every request once more through HTTP.
+//! The crate `ic-http-gateway` speaks with the canisters and verifies what they certified; its
+//! agent asks the replica in this process (`transport`). What is here: which canister a request is
+//! for, what of the response a browser gets, and the status of what cannot be served.
 
-mod body;
-mod canister;
+mod error;
 mod target;
-mod verify;
+mod transport;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
+use std::panic::AssertUnwindSafe;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::{FutureExt, StreamExt};
+use ic_http_gateway::{
+    HttpGatewayClient, HttpGatewayClientArgs, HttpGatewayRequestArgs, HttpGatewayResponse,
+    HttpGatewayResponseBody,
+};
 
-use self::body::Collected;
-use self::canister::{CanisterRequest, StreamingStrategy};
-use self::verify::Certified;
-use super::{AppState, HttpError, read_body};
+use super::{HttpError, read_body};
 
 /// Headers of a canister that are between the gateway and the browser.
 const OWN_HEADERS: [HeaderName; 6] = [
@@ -29,154 +33,131 @@ const OWN_HEADERS: [HeaderName; 6] = [
     header::UPGRADE,
 ];
 
-/// Serves a request that is for a canister; 404 for all others.
-pub async fn serve(State(app): State<AppState>, request: Request) -> Response {
-    answer(app, request)
-        .await
-        .unwrap_or_else(IntoResponse::into_response)
+/// Most headers of a response. A map of them panics when it gets one more than fit, about 24,000.
+const MAX_HEADERS: usize = 1_000;
+
+/// Serves requests that are for canisters; cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    client: HttpGatewayClient,
 }
 
-async fn answer(app: AppState, request: Request) -> Result<Response, HttpError> {
-    let Some(target) = target::find(request.uri(), request.headers()) else {
-        return Err(HttpError::new(
-            StatusCode::NOT_FOUND,
-            "there is nothing here; canisters are served under http://<canister-id>.localhost:PORT/ \
-             and with ?canisterId=<canister-id>, the interface of the IC under /api/",
-        ));
-    };
-    let head = request.method() == Method::HEAD;
-    let request = convert(request).await?;
-    let asks_range = request
-        .headers
-        .iter()
-        .any(|(name, _)| name == header::RANGE.as_str() || name == header::IF_RANGE.as_str());
-
-    let mut response = canister::ask(&app, target.id, &request).await?;
-    let upgraded = response.upgrade == Some(true);
-    if upgraded {
-        response = canister::update(&app, target.id, &request).await?;
-    }
-    let mut streamed = None;
-    if let Some(StreamingStrategy::Callback(strategy)) = response.streaming_strategy.take() {
-        let first = std::mem::take(&mut response.body);
-        match body::collect(&app, first, strategy).await? {
-            Collected::Whole(content) => response.body = content,
-            Collected::Streamed(content) => streamed = Some(content),
-        }
-    }
-    // The outcome of an update is certified as such; what is streamed cannot be checked.
-    let certified = if target.raw || upgraded || streamed.is_some() {
-        Certified::Nothing
-    } else {
-        verify::verify(&app, target.id, &request, &response).await?
-    };
-    if let Certified::Body = certified
-        && (300..400).contains(&response.status_code)
-    {
-        return Err(HttpError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "response verification failed: version 1 does not certify redirects",
-        ));
+impl Gateway {
+    /// A gateway that reaches canisters through `api`, the replica's interface of the IC, and
+    /// trusts what is signed by `root_key` (DER).
+    pub fn new(api: Router, root_key: &[u8]) -> Self {
+        let agent = transport::agent(api, root_key);
+        let client = HttpGatewayClient::new(HttpGatewayClientArgs { agent });
+        Self { client }
     }
 
-    let whole_of_parts =
-        response.status_code == 206 && !asks_range && !upgraded && streamed.is_none();
-    let headers = match certified {
-        Certified::Headers(headers) => headers,
-        Certified::Body => without(&response.headers, &[header::CACHE_CONTROL]),
-        Certified::Nothing => response.headers.clone(),
-    };
-    if whole_of_parts {
-        let headers = without(&headers, &[header::CONTENT_RANGE]);
-        let (content, length) = body::ranges(app, target.id, request, response, target.raw)?;
-        let mut built = build(200, &headers, content, false)?;
-        built
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        return Ok(built);
+    /// Serves a request that is for a canister; 404 for all others.
+    pub async fn serve(self, request: Request) -> Response {
+        self.answer(request)
+            .await
+            .unwrap_or_else(IntoResponse::into_response)
     }
-    let content = match streamed {
-        _ if head => Body::empty(),
-        Some(content) => content,
-        None => Body::from(response.body),
-    };
-    build(response.status_code, &headers, content, head)
-}
 
-/// The request as the canister gets it.
-async fn convert(request: Request) -> Result<CanisterRequest, HttpError> {
-    let (parts, body) = request.into_parts();
-    let mut headers = Vec::with_capacity(parts.headers.len());
-    for (name, value) in &parts.headers {
-        let mut value = value
-            .to_str()
-            .map_err(|_| HttpError::bad_request(format!("the header {name} is not text")))?
-            .to_string();
-        if name == header::ACCEPT_ENCODING
-            && !value
-                .split(',')
-                .any(|encoding| encoding.trim().eq_ignore_ascii_case("identity"))
-        {
-            value.push_str(", identity");
-        }
-        headers.push((name.to_string(), value));
-    }
-    let url = parts
-        .uri
-        .path_and_query()
-        .map_or_else(|| "/".to_string(), ToString::to_string);
-    Ok(CanisterRequest {
-        method: parts.method.to_string(),
-        url,
-        headers,
-        body: read_body(body).await?.to_vec(),
-    })
-}
-
-fn without(headers: &[(String, String)], names: &[HeaderName]) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .filter(|(name, _)| !names.iter().any(|n| name.eq_ignore_ascii_case(n.as_str())))
-        .cloned()
-        .collect()
-}
-
-/// The response for the browser. `length`: keeps the `Content-Length` of the canister, which only
-/// the answer to `HEAD` may choose freely.
-fn build(
-    status: u16,
-    headers: &[(String, String)],
-    body: Body,
-    length: bool,
-) -> Result<Response, HttpError> {
-    let status = StatusCode::from_u16(status)
-        .ok()
-        // Informational ones are no final answer.
-        .filter(|status| !status.is_informational())
-        .ok_or_else(|| bad_status(status))?;
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    for (name, value) in headers {
-        let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value))
-        else {
+    async fn answer(&self, request: Request) -> Result<Response, HttpError> {
+        let Some(target) = target::find(request.uri(), request.headers()) else {
             return Err(HttpError::new(
-                StatusCode::BAD_GATEWAY,
-                format!("the canister's header {name:.100} is not valid"),
+                StatusCode::NOT_FOUND,
+                "there is nothing here; canisters are served under \
+                 http://<canister-id>.localhost:PORT/ and with ?canisterId=<canister-id>, the \
+                 interface of the IC under /api/",
             ));
         };
-        let kept = length
-            && name == header::CONTENT_LENGTH
-            && value.as_bytes().iter().all(u8::is_ascii_digit);
-        if kept || !OWN_HEADERS.contains(&name) {
-            response.headers_mut().append(name, value);
+        let head = request.method() == Method::HEAD;
+        let (parts, body) = request.into_parts();
+        let mut request = self.client.request(HttpGatewayRequestArgs {
+            canister_request: Request::from_parts(parts, read_body(body).await?),
+            canister_id: target.id,
+        });
+        request.unsafe_set_skip_verification(target.raw);
+        // What canisters answer is decoded and compared in there: it must not matter to others
+        // what a strange one does to that.
+        let served = AssertUnwindSafe(request.send()).catch_unwind().await;
+        let served = served.map_err(|_| {
+            HttpError::new(
+                StatusCode::BAD_GATEWAY,
+                "the gateway failed at the canister's answer",
+            )
+        })?;
+        match &served.metadata.internal_error {
+            Some(error) => Err(error::explain(error, target.id)),
+            None => respond(served, head),
         }
     }
-    Ok(response)
 }
 
-fn bad_status(status: u16) -> HttpError {
-    HttpError::new(
-        StatusCode::BAD_GATEWAY,
-        format!("the canister's status {status} is not one of HTTP"),
-    )
+/// The response for the browser.
+fn respond(served: HttpGatewayResponse, head: bool) -> Result<Response, HttpError> {
+    let (mut parts, body) = served.canister_response.into_parts();
+    if parts.status.is_informational() {
+        return Err(HttpError::new(
+            StatusCode::BAD_GATEWAY,
+            format!("the canister's status {} is no final one", parts.status),
+        ));
+    }
+    if parts.headers.len() > MAX_HEADERS {
+        return Err(HttpError::new(
+            StatusCode::BAD_GATEWAY,
+            format!("the canister's response has more than {MAX_HEADERS} headers"),
+        ));
+    }
+    let streamed = matches!(body, HttpGatewayResponseBody::Left(_));
+    // A content in ranges that is put together: the only stream that is verified, and, where
+    // nothing is verified, the only one whose Content-Range is not removed.
+    let whole = streamed
+        && parts.status == StatusCode::OK
+        && (served.metadata.response_verification_version.is_some()
+            || parts.headers.contains_key(header::CONTENT_RANGE));
+    // That of the whole comes after those of the canister. Otherwise the canister may only choose
+    // the length in the answer to HEAD.
+    let length = parts
+        .headers
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .next_back()
+        .filter(|length| (whole || head) && is_number(length))
+        .cloned();
+    for name in OWN_HEADERS {
+        parts.headers.remove(name);
+    }
+    if whole {
+        parts.headers.remove(header::CONTENT_RANGE);
+    }
+    if let Some(length) = length {
+        parts.headers.insert(header::CONTENT_LENGTH, length);
+    }
+    let body = match body {
+        _ if head => Body::empty(),
+        HttpGatewayResponseBody::Left(stream) => followed(Body::new(stream)),
+        HttpGatewayResponseBody::Right(whole) => Body::new(whole),
+    };
+    Ok(Response::from_parts(parts, body))
+}
+
+fn is_number(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit)
+}
+
+/// A body that is still being asked for. An error or a panic in that ends the response early: the
+/// client sees that it is not complete.
+fn followed(body: Body) -> Body {
+    let parts = AssertUnwindSafe(body.into_data_stream())
+        .catch_unwind()
+        .then(async |part| {
+            let reason = match part {
+                Ok(Ok(bytes)) => return Ok::<Bytes, _>(bytes),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the gateway failed at a part of it".to_string(),
+            };
+            tracing::warn!("a streamed response was cut: {reason:.1000}");
+            // The server drops what it has not sent yet when it gets an error.
+            tokio::task::yield_now().await;
+            Err(std::io::Error::other("the response was cut"))
+        });
+    Body::from_stream(parts)
 }
