@@ -25,7 +25,6 @@ impl core::error::Error for CandidError {}
 
 /// Codes of types.
 pub const BOOL: i64 = -2;
-pub const NAT8: i64 = -5;
 pub const NAT16: i64 = -6;
 pub const NAT64: i64 = -8;
 pub const TEXT: i64 = -15;
@@ -175,15 +174,6 @@ impl<'a> Reader<'a> {
         match lookup(types, index) {
             Some(&Type::Vec(element)) => Ok((self.count()?, element)),
             _ => Err(self.error("a vector expected")),
-        }
-    }
-
-    /// A vector of bytes.
-    pub fn blob(&mut self, types: &[Type], index: i64) -> Result<&'a [u8], CandidError> {
-        match self.vector(types, index)? {
-            (0, NAT8 | EMPTY) => Ok(&[]),
-            (length, NAT8) => self.take(length),
-            _ => Err(self.error("a blob expected")),
         }
     }
 

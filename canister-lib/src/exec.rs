@@ -4,7 +4,7 @@
 use icwasi_types::exec::{ExecRequest, ExecResult};
 use serde_bytes::ByteBuf;
 
-use crate::candid_reader::{CandidError, Reader, TEXT, Type, field_id, lookup};
+use crate::candid_reader::{CandidError, EMPTY, Reader, TEXT, Type, field_id, lookup};
 use crate::runtime::Runtime;
 use crate::wasi::run;
 
@@ -47,7 +47,7 @@ fn decode(arg: &[u8]) -> Result<ExecRequest, CandidError> {
         } else if id == field_id("env") {
             env = Some(reader.pairs(&types, field)?);
         } else if id == field_id("stdin") {
-            stdin = Some(ByteBuf::from(reader.blob(&types, field)?));
+            stdin = Some(ByteBuf::from(blob(&mut reader, &types, field)?));
         } else if id == field_id("cwd") {
             cwd = opt_text(&mut reader, &types, field)?;
         } else {
@@ -61,6 +61,15 @@ fn decode(arg: &[u8]) -> Result<ExecRequest, CandidError> {
         stdin: stdin.ok_or_else(|| missing("stdin is missing"))?,
         cwd,
     })
+}
+
+fn blob<'a>(reader: &mut Reader<'a>, types: &[Type], field: i64) -> Result<&'a [u8], CandidError> {
+    const NAT8: i64 = -5;
+    match reader.vector(types, field)? {
+        (0, EMPTY) => Ok(&[]),
+        (length, NAT8) => reader.take(length),
+        _ => Err(reader.error("a blob expected")),
+    }
 }
 
 fn opt_text(

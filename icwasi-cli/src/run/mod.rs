@@ -122,7 +122,7 @@ const WASM_STACK: usize = 5 << 20;
 /// What is kept of the output of a program that traps.
 const PRINTED: usize = 1 << 20;
 
-/// Most bytes of standard input: what the canister decodes of a request.
+/// Most bytes of standard input: the program and what carries them share the 4 GiB of the heap.
 pub const MAX_STDIN: usize = 60_000_000;
 
 /// Error code of a call that the canister rejected itself.

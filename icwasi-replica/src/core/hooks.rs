@@ -20,8 +20,8 @@ pub struct CoreConfig {
     /// Where compiled code is kept between runs. Must be writable by this user only: what lies
     /// there is executed.
     pub compile_cache: Option<PathBuf>,
-    /// Compiles what is not in the cache in about half the time, to code that takes about twice as
-    /// long; what is used again is compiled well then, in the background. No effect without a
+    /// Compiles what is not in the cache in about three quarters of the time, to code that is
+    /// slower; what is used again is compiled well then, in the background. No effect without a
     /// cache. What messages cost in instructions stays the same.
     pub quick_compile: bool,
     /// Where stable memories lie while they are in use, as files that have no name. The system's
