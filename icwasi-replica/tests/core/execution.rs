@@ -474,6 +474,41 @@ fn compiled_code_is_kept_on_disk() {
     make();
 }
 
+#[test]
+fn what_was_compiled_quickly_is_compiled_well_when_it_is_used_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let run = |quick_compile| {
+        let config = CoreConfig {
+            compile_cache: Some(dir.path().to_owned()),
+            quick_compile,
+            ..CoreConfig::default()
+        };
+        let mut core = Core::new(config).expect("a core");
+        let id = create(&mut core);
+        install(&mut core, &id, &counters()).expect("installed");
+        instructions(update(&mut core, &id, "bump"))
+    };
+    let kept = || -> Vec<String> {
+        let files = std::fs::read_dir(dir.path()).expect("cache");
+        let extension = |path: std::path::PathBuf| path.extension().map(|e| e.to_owned());
+        let extensions = files.filter_map(|file| extension(file.expect("file").path()));
+        extensions
+            .map(|e| e.to_string_lossy().into_owned())
+            .collect()
+    };
+    let first = run(true);
+    assert_eq!(kept(), ["quick"]);
+    assert_eq!(run(true), first);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while kept() != ["cwasm"] {
+        assert!(std::time::Instant::now() < until, "kept: {:?}", kept());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(run(true), first);
+    assert_eq!(kept(), ["cwasm"]);
+    assert_eq!(run(false), first);
+}
+
 /// A module that expects its heap to be kept says so in its metadata.
 #[test]
 fn a_heap_that_is_to_be_kept_is_not_lost_by_mistake() {
