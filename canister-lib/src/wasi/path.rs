@@ -164,6 +164,7 @@ pub fn path_create_directory(
 }
 
 /// The attributes that `path_filestat_get` reports.
+#[inline(always)]
 pub(super) fn filestat(
     rt: &mut Runtime,
     g: &Guest<'_>,
