@@ -1,7 +1,7 @@
 //! State across messages: what is kept, what a trap or a query undoes, upgrades, contexts.
 
 use crate::common::*;
-use icwasi_replica::core::{Core, CoreConfig, ErrorCode, InstallMode, MainMemory, UpgradeOptions};
+use icwasi_replica::core::{Core, ErrorCode, InstallMode, MainMemory, UpgradeOptions};
 
 /// Heap word 0, a mutable global and stable word 0, each raised by one; then what `END` does.
 const COUNTERS: &str = r#"
@@ -52,12 +52,12 @@ const COUNTERS: &str = r#"
         (call $append (i32.const 100) (i32.const 4)) (call $reply))
 "#;
 
-fn counters() -> String {
+pub fn counters() -> String {
     format!("(module {COUNTERS})")
 }
 
 /// Heap, global, stable, second heap page, vector global, pages.
-fn shown(reply: &[u8]) -> (u64, u64, u64, u64, u64, u32) {
+pub fn shown(reply: &[u8]) -> (u64, u64, u64, u64, u64, u32) {
     let word = |i: usize| u64::from_le_bytes(reply[i..i + 8].try_into().expect("8 bytes"));
     let pages = u32::from_le_bytes(reply[40..44].try_into().expect("4 bytes"));
     (word(0), word(8), word(16), word(24), word(32), pages)
@@ -445,68 +445,6 @@ fn same_messages_same_counts() {
         ["bump", "trap", "grow", "bump"].map(|m| instructions(update(&mut core, &id, m)))
     };
     assert_eq!(run(), run());
-}
-
-#[test]
-fn compiled_code_is_kept_on_disk() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let make = || {
-        let config = CoreConfig {
-            compile_cache: Some(dir.path().join("cache")),
-            ..CoreConfig::default()
-        };
-        let mut core = Core::new(config).expect("a core");
-        let id = create(&mut core);
-        install(&mut core, &id, &counters()).expect("installed");
-        let reply = update(&mut core, &id, "bump").expect("replied").reply;
-        assert_eq!(shown(&reply).0, 1);
-    };
-    make();
-    let files = std::fs::read_dir(dir.path().join("cache"))
-        .expect("cache")
-        .count();
-    assert_eq!(files, 1);
-    make();
-    // Damaged files are compiled anew.
-    for file in std::fs::read_dir(dir.path().join("cache")).expect("cache") {
-        std::fs::write(file.expect("file").path(), b"rubbish").expect("written");
-    }
-    make();
-}
-
-#[test]
-fn what_was_compiled_quickly_is_compiled_well_when_it_is_used_again() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let run = |quick_compile| {
-        let config = CoreConfig {
-            compile_cache: Some(dir.path().to_owned()),
-            quick_compile,
-            ..CoreConfig::default()
-        };
-        let mut core = Core::new(config).expect("a core");
-        let id = create(&mut core);
-        install(&mut core, &id, &counters()).expect("installed");
-        instructions(update(&mut core, &id, "bump"))
-    };
-    let kept = || -> Vec<String> {
-        let files = std::fs::read_dir(dir.path()).expect("cache");
-        let extension = |path: std::path::PathBuf| path.extension().map(|e| e.to_owned());
-        let extensions = files.filter_map(|file| extension(file.expect("file").path()));
-        extensions
-            .map(|e| e.to_string_lossy().into_owned())
-            .collect()
-    };
-    let first = run(true);
-    assert_eq!(kept(), ["quick"]);
-    assert_eq!(run(true), first);
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while kept() != ["cwasm"] {
-        assert!(std::time::Instant::now() < until, "kept: {:?}", kept());
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    assert_eq!(run(true), first);
-    assert_eq!(kept(), ["cwasm"]);
-    assert_eq!(run(false), first);
 }
 
 /// A module that expects its heap to be kept says so in its metadata.

@@ -1,6 +1,7 @@
 //! Tests of the execution core, apart from HTTP, candid and the management canister.
 
 mod calls;
+mod code_cache;
 mod common;
 mod contexts;
 mod determinism;
