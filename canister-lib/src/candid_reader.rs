@@ -295,6 +295,8 @@ impl<'a> Reader<'a> {
             -7 | -11 | -13 => 4,
             -8 | -12 | -14 => 8,
             TEXT => self.count()?,
+            // A principal: not hidden, its length, its bytes.
+            -24 if self.byte()? == 1 => self.count()?,
             _ => return Err(self.error("a type that cannot be skipped")),
         };
         self.take(len)?;

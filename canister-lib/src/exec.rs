@@ -237,6 +237,7 @@ mod tests {
             stdin: ByteBuf,
             cwd: String,
             limits: Vec<Option<(candid::Nat, u8)>>,
+            owner: candid::Principal,
         }
         let request = ExecRequest {
             args: vec!["a".to_owned(), "ü b".to_owned()],
@@ -254,6 +255,7 @@ mod tests {
             stdin: request.stdin.clone(),
             cwd: "/data".to_owned(),
             limits: vec![Some((candid::Nat::from(1_u64 << 50), 1)), None],
+            owner: candid::Principal::anonymous(),
         };
         // Arguments that nobody asked for are passed over, too.
         let arg = candid::encode_args((newer, 5_u8)).expect("encodes");

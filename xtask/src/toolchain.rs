@@ -49,7 +49,7 @@ impl WasiC {
         flags(&self.sysroot)
     }
 
-    /// With these, SQLite takes 1 to 4 % fewer instructions, for an eighth more code.
+    /// With these, SQLite takes 1 to 4 % fewer instructions, for 14 % more code.
     fn cargo_flags(&self) -> Vec<String> {
         let mut flags = self.flags();
         flags.extend(["-msimd128", "-mllvm", "-inline-threshold=400"].map(str::to_owned));

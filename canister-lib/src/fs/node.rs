@@ -10,8 +10,8 @@ use crate::format::inode::{self, Inode, Kind};
 use crate::format::{BLOCK, address};
 
 const SLOTS: usize = 256;
-/// Extents in the heap beyond which all nodes are dropped: about 1 MiB, and twice as much where
-/// their files have tables.
+/// Extents in the heap beyond which all nodes are dropped: about 1 MiB, and up to 2.5 MiB more
+/// where their files have tables.
 const MAX_CACHED_EXTENTS: usize = 65536;
 
 /// A leaf of a file's extents. A file of few extents has one pseudo-leaf, in its inode.

@@ -1,6 +1,7 @@
 //! Compiled code that is kept in a directory.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::{Engine, Module};
 
@@ -74,7 +75,10 @@ impl CodeCache {
 /// Writes compiled code. The cache only saves time: failing to write it must not fail an
 /// installation.
 fn keep(path: &Path, code: &[u8]) {
-    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
+    static FILES: AtomicU64 = AtomicU64::new(0);
+    // A name of its own, also beside other threads: what is renamed has to be whole.
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("tmp{}-{number}", std::process::id()));
     let written = std::fs::write(&temporary, code);
     if let Err(e) = written.and_then(|()| std::fs::rename(&temporary, path)) {
         tracing::warn!("cannot keep compiled code in {}: {e}", path.display());

@@ -52,7 +52,7 @@ const MEMORY: u64 = 1;
 /// Each piece of work for itself, on a file and in memory: what a profile is made of.
 pub fn plans() -> Vec<(String, Plan)> {
     let mut plans = Vec::new();
-    for (place, where_) in [(FILE, "on a file"), (MEMORY, "in memory")] {
+    for (place, medium) in [(FILE, "on a file"), (MEMORY, "in memory")] {
         let mut setup = vec![Step("sqlite_open", [place, 0, 0, 0])];
         for (title, method, [a, b, c], operations, cold) in WORK {
             if cold && place == FILE {
@@ -64,7 +64,7 @@ pub fn plans() -> Vec<(String, Plan)> {
                 messages: vec![step],
                 operations,
             };
-            plans.push((format!("SQLite: {title}, {where_}"), plan));
+            plans.push((format!("SQLite: {title}, {medium}"), plan));
             setup.push(step);
         }
     }
