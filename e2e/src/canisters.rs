@@ -38,6 +38,15 @@ pub fn bench(mode: Mode) -> Guest {
     }
 }
 
+/// The canister that waits for other canisters.
+pub fn asynchronous(mode: Mode) -> Guest {
+    Guest {
+        example: "async",
+        mode,
+        features: &[],
+    }
+}
+
 /// The canister with data of its own beside files.
 pub fn shared() -> Guest {
     Guest {

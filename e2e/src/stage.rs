@@ -5,8 +5,10 @@ use anyhow::{Context, Result, anyhow};
 use candid::Principal;
 use candid::utils::{ArgumentDecoder, ArgumentEncoder};
 use ic_stable_structures::{Memory, VectorMemory};
-use icwasi_replica::core::{Canister, Core, CoreConfig, InstallMode, Settings, UserError};
-use icwasi_replica::core::{ExecutionStats, UpgradeOptions};
+use icwasi_replica::core::{
+    Canister, Core, CoreConfig, ErrorCode, ExecutionStats, InstallMode, ManagementHandler,
+    ManagementReply, Settings, UpgradeOptions, UserError,
+};
 
 /// Stack of the thread that a core runs on.
 const STACK: usize = 32 << 20;
@@ -30,7 +32,37 @@ pub fn with_stack(test: impl FnOnce() -> Result<()> + Send + 'static) -> Result<
     }
 }
 
+/// A management canister that can only answer `raw_rand`, always with the same bytes.
+struct RawRand(Vec<u8>);
+
+impl ManagementHandler for RawRand {
+    fn call(
+        &mut self,
+        _: &mut Core,
+        _: Principal,
+        method: &str,
+        _: &[u8],
+        cycles: u128,
+    ) -> ManagementReply {
+        let result = match method {
+            "raw_rand" => {
+                Ok(candid::encode_one(serde_bytes::Bytes::new(&self.0)).expect("bytes encode"))
+            }
+            _ => Err(UserError::new(ErrorCode::CanisterMethodNotFound, method)),
+        };
+        ManagementReply {
+            result,
+            refund: cycles,
+        }
+    }
+}
+
 impl Stage {
+    /// From now on, `raw_rand` answers with `bytes`.
+    pub fn answer_raw_rand(&mut self, bytes: &[u8]) {
+        self.core.set_management(Box::new(RawRand(bytes.to_vec())));
+    }
+
     /// A core with one empty canister.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! directories that a program gets.
 
 use anyhow::{Context, Result, ensure};
-use e2e::canisters::{Mode, linked, shared, sqlite};
+use e2e::canisters::{Mode, asynchronous, linked, shared, sqlite};
 use e2e::sqlite_app::{Rows, Value};
 use e2e::stage::{Stage, with_stack};
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
@@ -294,6 +294,82 @@ fn a_program_gets_its_directories() -> Result<()> {
                 .upgrade(&std::fs::read(linked(sqlite(mode), &options)?)?)
                 .err()
                 .context("it logs to /data in post_upgrade")?;
+        }
+        Ok(())
+    })
+}
+
+/// Files go on being what they were while a method waits, through one open descriptor; what was
+/// written before a call is kept when the answer is a rejection. Exits in methods of ic-cdk, whose
+/// executor would never be free again, trap and are rolled back.
+#[test]
+fn methods_that_wait_and_exit() -> Result<()> {
+    with_stack(|| {
+        for mode in Mode::ALL {
+            let mut stage = Stage::new()?;
+            let module = std::fs::read(linked(asynchronous(mode), &[])?)?;
+            stage.install(&module, &candid::encode_args(())?)?;
+            let relay = |stage: &mut Stage, text: &str| -> Result<Result<String, String>> {
+                let (told,) = stage.update("relay", (text,))?;
+                Ok(told)
+            };
+            let read = |stage: &mut Stage| -> Result<String> {
+                let (content,) = stage.query("read", ())?;
+                Ok(content)
+            };
+            ensure!(relay(&mut stage, "a")? == Ok("<aA>".into()));
+            let rejected = relay(&mut stage, "trap")?.err().context("it trapped")?;
+            ensure!(rejected.contains("on purpose"), "{rejected}");
+            ensure!(read(&mut stage)? == "<aA><trap");
+            stage.upgrade(&module)?;
+            ensure!(read(&mut stage)? == "<aA><trap");
+
+            // The first update asks for random bytes, and while that call is open, its caller is not
+            // told why a callback trapped.
+            let _: (Vec<u8>,) = stage.update("draw", ())?;
+            let mut content = "<aA><trap".to_owned();
+            for code in [0, 3] {
+                for (method, kept) in [("quit", ""), ("quit_later", "?")] {
+                    let outcome: Result<()> = stage.update(method, (code,));
+                    let error = outcome.err().context("an exit traps")?.to_string();
+                    ensure!(
+                        error.contains(&format!("exit code {code}")),
+                        "{mode:?} {method}: {error}"
+                    );
+                    content += kept;
+                    ensure!(read(&mut stage)? == content, "{method} {code}");
+                }
+                content += "<bB>";
+                ensure!(relay(&mut stage, "b")? == Ok(content.clone()), "{mode:?}");
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Twins, alike to the byte, get other random numbers once the management canister has answered
+/// them, in both modes.
+#[test]
+fn random_numbers_come_from_the_platform() -> Result<()> {
+    with_stack(|| {
+        for mode in Mode::ALL {
+            let module = std::fs::read(linked(asynchronous(mode), &[])?)?;
+            let mut drawn = Vec::new();
+            for secret in [b"a secret", b"another."] {
+                let mut stage = Stage::new()?;
+                stage.answer_raw_rand(secret);
+                stage.install(&module, &candid::encode_args(())?)?;
+                let mut twin: Vec<Vec<u8>> = Vec::new();
+                for method in ["draw", "draw", "draw"] {
+                    let (bytes,): (Vec<u8>,) = stage.update(method, ())?;
+                    twin.push(bytes);
+                }
+                let (bytes,): (Vec<u8>,) = stage.query("peek", ())?;
+                twin.push(bytes);
+                drawn.push(twin);
+            }
+            let same: Vec<bool> = (0..4).map(|at| drawn[0][at] == drawn[1][at]).collect();
+            ensure!(same == [true, false, false, false], "{mode:?}: {same:?}");
         }
         Ok(())
     })

@@ -60,7 +60,7 @@ pub fn test(filter: Option<&str>) -> Result<()> {
                     "wasm32-wasip1",
                 ])
                 .args(["--package", "example-sqlite", "--package", "example-bench"])
-                .args(["--package", "example-shared"])
+                .args(["--package", "example-shared", "--package", "example-async"])
                 .args(features)
                 .args(["--", "--deny", "warnings"]),
         );
@@ -143,7 +143,9 @@ fn built(name: &str) -> PathBuf {
 }
 
 /// The examples are for wasm32-wasip1 only.
-const EXCEPT_GUESTS: [&str; 6] = [
+const EXCEPT_GUESTS: [&str; 8] = [
+    "--exclude",
+    "example-async",
     "--exclude",
     "example-sqlite",
     "--exclude",

@@ -34,6 +34,18 @@ pub enum Visibility {
     AllowedViewers(Vec<Principal>),
 }
 
+impl Visibility {
+    /// Whether `who` may see it, of `canister`.
+    pub fn shows_to(&self, canister: &Canister, who: &Principal) -> bool {
+        canister.is_controller(who)
+            || match self {
+                Visibility::Controllers => false,
+                Visibility::Public => true,
+                Visibility::AllowedViewers(list) => list.contains(who),
+            }
+    }
+}
+
 /// What `update_settings` sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {

@@ -301,7 +301,8 @@ pub fn settle(canister: &mut Canister, ended: Ended) -> Ran {
     } = ended;
     canister.live = Some(live);
     canister.stable = std::mem::take(&mut message.stable);
-    let result = outcome.map_err(|e| explain(&canister.id, &e, exhausted, limit));
+    let backtrace = outcome.as_ref().err().and_then(backtrace);
+    let mut result = outcome.map_err(|e| explain(&canister.id, &e, exhausted, limit));
     let stats = ExecutionStats {
         messages: 1,
         instructions,
@@ -313,8 +314,16 @@ pub fn settle(canister: &mut Canister, ended: Ended) -> Ran {
         system_api_calls: message.api_calls,
         ..ExecutionStats::default()
     };
-    if let Err(e) = &result {
-        let text = format!("[TRAP]: {}", trap_text(e));
+    if let Err(e) = &mut result {
+        let mut text = format!("[TRAP]: {}", trap_text(e));
+        if let Some(backtrace) = backtrace {
+            text.push_str(&backtrace);
+            // Names of functions are for those who may read the log.
+            let visibility = &canister.settings.log_visibility;
+            if visibility.shows_to(canister, &message.caller) {
+                e.message.push_str(&backtrace);
+            }
+        }
         message.log.push(text.into_bytes());
     }
     Ran {
@@ -373,19 +382,19 @@ fn explain(id: &Principal, e: &wasmtime::Error, exhausted: bool, limit: u64) -> 
     } else {
         return engine_error(id, format!("{e:#}"));
     };
-    let mut message = format!("Error from Canister {id}: {text}");
-    if let Some(backtrace) = e.downcast_ref::<wasmtime::WasmBacktrace>() {
-        let names: Vec<_> = backtrace
-            .frames()
-            .iter()
-            .filter_map(|f| f.func_name())
-            .collect();
-        if !names.is_empty() {
-            message.push_str("\nCanister Backtrace:\n");
-            message.push_str(&names.join("\n"));
-        }
+    UserError::new(code, format!("Error from Canister {id}: {text}"))
+}
+
+/// The functions that were on the stack, the innermost first, with names as in Rust's source.
+fn backtrace(e: &wasmtime::Error) -> Option<String> {
+    let frames = e.downcast_ref::<wasmtime::WasmBacktrace>()?.frames();
+    let mut text = String::from("\nCanister Backtrace:\n");
+    let start = text.len();
+    for name in frames.iter().filter_map(|frame| frame.func_name()) {
+        // The second form leaves out the hash.
+        text.push_str(&format!("{:#}\n", rustc_demangle::demangle(name)));
     }
-    UserError::new(code, message)
+    (text.len() > start).then_some(text)
 }
 
 fn wasm_memory_limit(bytes: u64, limit: u64) -> (ErrorCode, String) {

@@ -249,7 +249,7 @@ pub fn inspect(core: &Core, sender: Principal, method: &str, arg: &[u8]) -> Resu
                 Method::CanisterStatus => &canister.settings.status_visibility,
                 _ => &canister.settings.snapshot_visibility,
             };
-            if status::visible(shown_to, canister, &sender) {
+            if shown_to.shows_to(canister, &sender) {
                 Ok(())
             } else {
                 must_control(canister, sender)

@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 
 use super::lifecycle::to_u128;
 use super::snapshot_files::{SnapshotMeta, global_from_parts, global_to_parts, save_canister};
-use super::status::visible;
 use super::{Call, disk_error};
 use crate::core::{
     Canister, Change, ChangeDetails, ErrorCode, GlobalValue, SavedMemory, UserError,
@@ -73,11 +72,8 @@ impl Call<'_> {
 
     fn readable(&self, id: &Principal) -> Result<&Canister, UserError> {
         let canister = self.canister(id)?;
-        if visible(
-            &canister.settings.snapshot_visibility,
-            canister,
-            &self.sender,
-        ) {
+        let visibility = &canister.settings.snapshot_visibility;
+        if visibility.shows_to(canister, &self.sender) {
             return Ok(canister);
         }
         self.controlled(id)

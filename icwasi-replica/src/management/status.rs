@@ -4,23 +4,12 @@ use candid::{Nat, Principal};
 use ic_management_canister_types as types;
 
 use super::{Call, Via, must_control, settings};
-use crate::core::{
-    Canister, CanisterStatus, ChangeDetails, ErrorCode, InstallMode, UserError, Visibility,
-};
+use crate::core::{Canister, CanisterStatus, ChangeDetails, ErrorCode, InstallMode, UserError};
 
 /// Most changes that `canister_info` shows, and that are kept.
 const MAX_CHANGES: usize = 20;
 /// Bytes that an entry of the history is counted as.
 const CHANGE_BYTES: usize = 200;
-
-pub(super) fn visible(who: &Visibility, canister: &Canister, sender: &Principal) -> bool {
-    canister.is_controller(sender)
-        || match who {
-            Visibility::Controllers => false,
-            Visibility::Public => true,
-            Visibility::AllowedViewers(list) => list.contains(sender),
-        }
-}
 
 impl Call<'_> {
     pub(super) fn status(
@@ -28,7 +17,10 @@ impl Call<'_> {
         arg: types::CanisterIdRecord,
     ) -> Result<types::CanisterStatusResult, UserError> {
         let canister = self.canister(&arg.canister_id)?;
-        let shown = visible(&canister.settings.status_visibility, canister, &self.sender);
+        let shown = canister
+            .settings
+            .status_visibility
+            .shows_to(canister, &self.sender);
         if !shown && self.sender != arg.canister_id {
             must_control(canister, self.sender)?;
         }
@@ -147,7 +139,11 @@ impl Call<'_> {
         arg: types::FetchCanisterLogsArgs,
     ) -> Result<types::FetchCanisterLogsResult, UserError> {
         let canister = self.canister(&arg.canister_id)?;
-        if !visible(&canister.settings.log_visibility, canister, &self.sender) {
+        if !canister
+            .settings
+            .log_visibility
+            .shows_to(canister, &self.sender)
+        {
             return Err(UserError::new(
                 ErrorCode::CanisterRejectedMessage,
                 format!(

@@ -1,5 +1,6 @@
 //! Tests of the execution core, apart from HTTP, candid and the management canister.
 
+mod backtraces;
 mod calls;
 mod code_cache;
 mod common;
