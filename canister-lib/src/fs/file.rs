@@ -151,6 +151,26 @@ impl<M: Memory> Fs<M> {
         Ok(len)
     }
 
+    /// Where the first byte at or behind `offset` is that is not in a hole, as `SEEK_DATA` of Linux;
+    /// `None`: none up to the end of the file. What is allocated and not written is a hole.
+    ///
+    /// Errors: as [`Self::read`]. Cost: a look-up for each extent that is passed.
+    pub fn next_data(&mut self, ino: Ino, offset: u64) -> Result<Option<u64>, FsError> {
+        let mut node = self.take(ino)?;
+        regular(&self.store, &mut node)?;
+        let (mut at, size) = (offset, node.inode.size);
+        let attached = self.attached.of(node.ino).is_some();
+        while at < size && !attached {
+            let blocks = match locate(&self.store, &mut node, (at / BLOCK) as u32)? {
+                Segment::Mapped(_, _, false) => break,
+                Segment::Mapped(_, blocks, true) | Segment::Hole(blocks) => blocks,
+            };
+            at = (at / BLOCK + u64::from(blocks)) * BLOCK;
+        }
+        self.nodes.put(node);
+        Ok((at < size).then_some(at))
+    }
+
     /// Applies the relatime rule.
     pub(super) fn access(&self, node: &mut Node) {
         access(&self.store, node);

@@ -187,8 +187,8 @@ impl Copy {
         let ino = self.fs.create(into, name.as_bytes()).map_err(refused)?;
         let mut piece = vec![0; PIECE];
         let mut at = 0;
-        loop {
-            let n = match file.read_at(&mut piece, at) {
+        while let Some(start) = next_data(file, at) {
+            let n = match file.read_at(&mut piece, start) {
                 Ok(n) => n,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(FilesError::io("read", path, e)),
@@ -196,12 +196,15 @@ impl Copy {
             if n == 0 {
                 break;
             }
-            for (offset, data) in filled(&piece[..n], at) {
+            for (offset, data) in filled(&piece[..n], start) {
                 self.fs.write(ino, offset, data).map_err(refused)?;
             }
-            at += n as u64;
+            at = start + n as u64;
         }
-        self.fs.set_len(ino, at).map_err(refused)?;
+        let metadata = file.metadata();
+        let size = metadata.map_err(|e| FilesError::io("read", path, e))?.len();
+        // A hole may be at the end; and some systems do not know the size of all files.
+        self.fs.set_len(ino, at.max(size)).map_err(refused)?;
         Ok(ino)
     }
 
@@ -214,6 +217,16 @@ impl Copy {
             .map_err(|e| FilesError::canister(guest, e))?;
         self.made.push((guest.to_owned(), ino));
         Ok(())
+    }
+}
+
+/// Where the first byte from `at` on is that is not in a hole; `None`: none up to the end. Where that
+/// cannot be known, nothing is a hole.
+fn next_data(file: &File, at: u64) -> Option<u64> {
+    match host::seek(file, host::SeekFrom::Data(at)) {
+        Ok(start) => Some(start),
+        Err(Errno::NXIO) => None,
+        Err(_) => Some(at),
     }
 }
 

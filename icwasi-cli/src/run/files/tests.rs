@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 use icwasi::fs::FileType;
@@ -288,4 +288,50 @@ fn names_of_a_canister_are_checked() {
 
 fn checked_name(name: &[u8]) -> Result<(), FilesError> {
     copy_out::checked(name, "/x").map(|_| ())
+}
+
+/// Holes are passed over in both directions: terabytes of them take no time.
+#[test]
+fn files_with_large_holes_come_and_go() {
+    const HOLE: u64 = 1 << 40;
+    let temp = tempfile::tempdir().expect("a directory");
+    let dir = temp.path().join("in");
+    fs::create_dir(&dir).expect("made");
+    let file = fs::File::create(dir.join("file")).expect("made");
+    file.write_all_at(b"first", 100).expect("written");
+    file.write_all_at(b"last", HOLE).expect("written");
+    file.set_len(HOLE + (1 << 30)).expect("grown");
+    let errors = through(&[mapping(&dir, "/data")], |fs| {
+        let (root, file) = (at(fs, "data"), at(fs, "data/file"));
+        let stat = fs.stat(file).expect("there");
+        assert_eq!(stat.size, HOLE + (1 << 30));
+        let mut bytes = [0; 6];
+        fs.read(file, 99, &mut bytes).expect("read");
+        assert_eq!(&bytes, b"\0first");
+        fs.read(file, HOLE, &mut bytes).expect("read");
+        assert_eq!(&bytes, b"last\0\0");
+        let copy = fs.create(root, b"copy").expect("made");
+        fs.write(copy, HOLE / 2, b"middle").expect("written");
+        fs.write(copy, HOLE, b"end").expect("written");
+        fs.set_len(copy, HOLE + 4_000).expect("grown");
+        // Reserved is not written.
+        fs.allocate(copy, 1 << 30, 1 << 20).expect("allocated");
+        let found: Vec<_> = [0, HOLE / 2 + 1, HOLE / 2 + 5_000, HOLE + 4_001]
+            .map(|at| fs.next_data(copy, at).expect("is a file"))
+            .to_vec();
+        let wanted = [Some(HOLE / 2), Some(HOLE / 2 + 1), Some(HOLE), None];
+        assert_eq!(found, wanted);
+    });
+    assert!(errors.is_empty(), "{errors:?}");
+    let copy = fs::File::open(dir.join("copy")).expect("there");
+    let stat = copy.metadata().expect("known");
+    assert!(
+        stat.len() == HOLE + 4_000 && stat.blocks() < 100,
+        "{stat:?}"
+    );
+    let mut bytes = [0; 7];
+    copy.read_exact_at(&mut bytes, HOLE / 2).expect("read");
+    assert_eq!(&bytes, b"middle\0");
+    copy.read_exact_at(&mut bytes, HOLE).expect("read");
+    assert_eq!(&bytes, b"end\0\0\0\0");
 }
