@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use candid::Principal;
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 use ic_certification::hash_tree::Hash;
 use ic_certification::{Certificate, HashTree};
 use ic_transport_types::{NodeSignature, QueryResponse, RequestId};
 use ic_verify_bls_signature::{PrivateKey as BlsKey, PublicKey as BlsPublicKey, Signature};
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::executor::Shared;

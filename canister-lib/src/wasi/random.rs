@@ -19,8 +19,9 @@
 //! **Weakness**: before the first answer, everything that was mixed in can be guessed by others,
 //! and so can the numbers. Node operators can read the key in any case.
 
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use chacha20::cipher::{KeyIvInit, StreamCipher};
+use chacha20::rand_core::{Rng, SeedableRng};
+use chacha20::{ChaCha20, ChaCha20Rng};
 
 use super::errno::Result;
 use super::guest::Guest;
@@ -194,12 +195,12 @@ fn absorb(key: Key, data: &[u8]) -> Key {
     key
 }
 
-/// The first two blocks' worth of independent keys from `key`.
+/// Two independent keys from `key`: the first block of its stream.
 fn split(key: Key) -> (Key, Key) {
-    let mut stream = ChaCha20Rng::from_seed(key);
     let (mut first, mut second) = ([0; 32], [0; 32]);
-    stream.fill_bytes(&mut first);
-    stream.fill_bytes(&mut second);
+    let mut stream = ChaCha20::new(&key.into(), &[0; 12].into());
+    stream.apply_keystream(&mut first);
+    stream.apply_keystream(&mut second);
     (first, second)
 }
 

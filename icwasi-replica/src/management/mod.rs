@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex};
 
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Principal};
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 use ic_management_canister_types as types;
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::de::DeserializeOwned;
 
 use crate::core::{
