@@ -235,6 +235,7 @@ fn strangers_are_refused_everywhere_before_their_argument_is_read() {
             },
             now: NOW,
             linked_quota: None,
+            instructions: || 0,
         };
         for name in methods::ALL {
             let reply = dispatch(&mut fs, &call, name, b"no candid").expect("is a method");
@@ -254,6 +255,7 @@ fn arguments_that_are_no_candid_are_refused() {
         caller: controller(1),
         now: NOW,
         linked_quota: None,
+        instructions: || 0,
     };
     let wrong_type = Encode!(&vec![1_u8, 2, 3], &true).expect("encodes");
     // A table that claims 2^32 types, and a blob that claims more than it has.
@@ -306,7 +308,7 @@ proptest! {
             *at.get_mut(&mut arg) = *value;
         }
         arg.truncate(cut.index(arg.len()) + 1);
-        let call = Call { caller: controller(1), now: NOW, linked_quota: None };
+        let call = Call { caller: controller(1), now: NOW, linked_quota: None, instructions: || 0 };
         let reply = dispatch(&mut fs, &call, methods::ALL[method], &arg).expect("is a method");
         prop_assert!(reply.pieces().concat().starts_with(b"DIDL"));
         check(&mut fs);
@@ -320,6 +322,7 @@ fn an_upload_through_candid() {
         caller: controller(1),
         now: NOW,
         linked_quota: None,
+        instructions: || 0,
     };
     let data = content(MAX_CHUNK, 1);
     let mut send = |name: &str, arg: Vec<u8>| {

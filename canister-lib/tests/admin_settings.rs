@@ -3,6 +3,8 @@
 
 mod admin_common;
 
+use std::cell::Cell;
+
 use admin_common::*;
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Principal, encode_args};
@@ -13,8 +15,18 @@ use icwasi_types::{
     AdminError, CheckedPart, Grant, Info, Quota, Role, Upload, Variable, VariableChange, methods,
 };
 use serde::de::DeserializeOwned;
+use serde_bytes::Bytes;
 
 const LINKED: Option<u64> = Some(10 << 20);
+
+thread_local! {
+    static INSTRUCTIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Instructions as if there were a thousand between two questions.
+fn instructions() -> u64 {
+    INSTRUCTIONS.replace(INSTRUCTIONS.get() + 1000)
+}
 
 /// Calls a method as `principal`.
 fn call<T: CandidType + DeserializeOwned>(
@@ -30,6 +42,7 @@ fn call<T: CandidType + DeserializeOwned>(
         },
         now: NOW,
         linked_quota: LINKED,
+        instructions,
     };
     let arg = encode_args(args).expect("encodes");
     let reply = dispatch(fs, &call, method, &arg).expect("is a method");
@@ -256,17 +269,53 @@ fn fsck_goes_by_parts_and_says_what_is_wrong() {
         call::<CheckedPart>(fs, owner(), methods::FSCK, (part,)).expect("checked")
     };
     let first = part(&mut fs, 0);
-    assert_eq!((first.next, first.parts), (Some(1), 2));
+    assert_eq!((first.next, first.parts), (Some(1), 3));
+    assert_eq!((&first.findings, &first.rest), (&vec![], &None));
     // Changes between two parts do no harm.
     fs.unlink(root, b"39999").expect("removed");
-    let second = part(&mut fs, 1);
-    assert_eq!((second.next, second.parts), (None, 2));
-    assert_eq!((first.findings, second.findings), (vec![], vec![]));
-    for beyond in [2, u32::MAX] {
+    assert_eq!(
+        (part(&mut fs, 1).next, part(&mut fs, 1).parts),
+        (Some(2), 3)
+    );
+    let last = part(&mut fs, 2);
+    assert_eq!((last.next, last.findings), (None, vec![]));
+    for beyond in [3, u32::MAX] {
         let reply = part(&mut fs, beyond);
         assert_eq!((reply.next, reply.findings), (None, vec![]));
     }
-    // A link count in the second part.
+    // With fewer instructions it takes steps.
+    let step = |fs: &mut TestFs, rest: Option<&[u8]>| {
+        INSTRUCTIONS.set(0);
+        let args = (1_u32, rest.map(Bytes::new), Some(50_000_u64));
+        call::<CheckedPart>(fs, owner(), methods::FSCK, args).expect("checked")
+    };
+    let mut reply = step(&mut fs, None);
+    let begun = reply.rest.clone().expect("is not done");
+    let mut steps = 1;
+    while let Some(rest) = reply.rest {
+        assert_eq!((reply.next, reply.findings), (Some(1), vec![]));
+        assert!(rest.len() < 700 << 10, "{} bytes", rest.len());
+        reply = step(&mut fs, Some(&rest));
+        steps += 1;
+    }
+    assert_eq!((reply.next, reply.findings), (Some(2), vec![]));
+    assert!((40..60).contains(&steps), "{steps} steps of 50 x 16 pieces");
+    // Between two steps they do: the part starts anew.
+    fs.set_now(NOW + 1);
+    let reply = step(&mut fs, Some(&begun));
+    assert_eq!(
+        (reply.next, reply.rest, reply.findings),
+        (Some(1), None, vec![])
+    );
+    for wrong in [&begun[1..], b""] {
+        let args = (1_u32, Some(Bytes::new(wrong)), None::<u64>);
+        let reply = call::<CheckedPart>(&mut fs, owner(), methods::FSCK, args);
+        assert!(
+            matches!(reply, Err(AdminError::InvalidArgument(_))),
+            "{reply:?}"
+        );
+    }
+    // A link count in the last part.
     let victim = fs.lookup(root, b"39000").expect("is there");
     let memory = fs.into_memory();
     let at = {
@@ -293,7 +342,7 @@ fn fsck_goes_by_parts_and_says_what_is_wrong() {
     memory.borrow_mut()[at + 4] = 9;
     let mut fs = icwasi::fs::Fs::mount(memory).expect("mounts");
     assert_eq!(part(&mut fs, 0).findings, []);
-    let found = part(&mut fs, 1).findings;
+    let found = part(&mut fs, 2).findings;
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].invariant, found[0].subject), (3, victim.0));
     assert_eq!(found[0].detail, "link count");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use ic_stable_structures::{Memory, VectorMemory};
-use icwasi::fs::{FileType, Finding, FormatOptions, Fs, Ino, PartSize};
+use icwasi::fs::{FileType, Finding, FormatOptions, Fs, Ino, Part, PartSize, ResumeError};
 
 const IMAGE_1_0: &[u8] = include_bytes!("images/format-1.0.sparse");
 
@@ -231,9 +231,9 @@ fn what_is_written_today_reads_as_version_1_0() {
     verify(&mut Fs::mount(memory(&image)).expect("it was just made"));
 }
 
-/// In parts, a check finds what it finds in one go, also of a damaged image.
+/// In parts and steps, a check finds what it finds in one go, also of a damaged image.
 #[test]
-fn a_check_goes_in_parts() {
+fn a_check_goes_in_parts_and_steps() {
     let image = decode(IMAGE_1_0);
     let sorted = |mut findings: Vec<Finding>| {
         findings.sort_by_key(|f| (f.invariant.number(), f.subject, f.detail));
@@ -253,11 +253,124 @@ fn a_check_goes_in_parts() {
             let size = PartSize { inodes, groups: 1 };
             let parts = fs.check_parts(size);
             assert!(parts >= 24 / inodes.max(1), "{parts} parts of {inodes}");
-            let found = (0..parts).flat_map(|part| fs.check_part(part, size));
+            let part = |index| Part { index, size };
+            let found = (0..parts).flat_map(|index| fs.check_part(part(index)));
             let found = found.collect::<Vec<_>>();
             assert_eq!(sorted(found), whole, "{damage}");
-            assert_eq!(fs.check_part(parts, size), []);
-            assert_eq!(fs.check_part(u32::MAX, size), []);
+            for pieces in [1, 5] {
+                let mut steps = 0;
+                let found = (0..parts).flat_map(|index| {
+                    let (findings, taken) = in_steps(&mut fs, part(index), pieces);
+                    steps += taken;
+                    findings
+                });
+                let found = found.collect::<Vec<_>>();
+                assert_eq!(sorted(found), whole, "{damage} {pieces}");
+                assert!(steps > parts * 24 / pieces, "{steps} steps");
+            }
+            assert_eq!(fs.check_part(part(parts)), []);
+            assert_eq!(fs.check_part(part(u32::MAX)), []);
         }
     }
+}
+
+/// A part in steps of so many pieces of work: its findings, and how many steps it took.
+fn in_steps<M: Memory>(fs: &mut Fs<M>, part: Part, pieces: u32) -> (Vec<Finding>, u32) {
+    let (mut findings, mut rest, mut steps) = (Vec::new(), None::<Vec<u8>>, 0);
+    loop {
+        let mut left = pieces;
+        let mut go_on = || {
+            left -= 1;
+            left > 0
+        };
+        let step = fs.check_step(part, rest.as_deref(), &mut go_on).unwrap();
+        findings.extend(step.findings);
+        steps += 1;
+        rest = step.rest;
+        if rest.is_none() {
+            return (findings, steps);
+        }
+    }
+}
+
+/// A step goes on only where an earlier one of the same part ended, and only if nothing was done
+/// meanwhile; bytes that were made up do no harm.
+#[test]
+fn a_check_is_resumed_by_what_its_last_step_gave() {
+    let mut fs = Fs::mount(memory(&decode(IMAGE_1_0))).unwrap();
+    fs.set_now(1);
+    let size = PartSize::SMALL;
+    let part = Part { index: 0, size };
+    let mut steps = Vec::new();
+    loop {
+        let last: Option<&Vec<u8>> = steps.last();
+        let step = fs.check_step(part, last.map(|rest| &rest[..]), &mut || false);
+        match step.unwrap().rest {
+            Some(rest) => steps.push(rest),
+            None => break,
+        }
+    }
+    let other = PartSize { inodes: 7, ..size };
+    for (other, error) in [
+        (Part { index: 1, size }, ResumeError::Invalid),
+        (
+            Part {
+                index: 0,
+                size: other,
+            },
+            ResumeError::Invalid,
+        ),
+    ] {
+        let result = fs.check_step(other, Some(&steps[0]), &mut || true);
+        assert_eq!(result.unwrap_err(), error);
+    }
+    let invalid = |fs: &mut Fs<_>, rest: &[u8]| {
+        let result = fs.check_step(part, Some(rest), &mut || true);
+        assert_eq!(result.unwrap_err(), ResumeError::Invalid, "{}", rest.len());
+    };
+    let rest = steps[steps.len() / 2].clone();
+    for len in (0..200).chain([rest.len() - 1]) {
+        invalid(&mut fs, &rest[..len]);
+    }
+    invalid(&mut fs, &[&rest[..], &[0]].concat());
+    // Behind the stamp any byte may be changed.
+    let made_up = std::cell::RefCell::new(&mut fs);
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let changes = (0..steps.len(), 32..rest.len().min(1000), 1..=255_u8);
+    runner
+        .run(&(changes, 1..4_u32), |((step, at, change), pieces)| {
+            let mut rest = Some(steps[step].clone());
+            if let Some(rest) = &mut rest {
+                // The head, more often than not.
+                let at = if change % 3 > 0 { 32 + at % 60 } else { at };
+                rest[at] ^= change;
+            }
+            for _ in 0..20 {
+                let mut left = pieces;
+                let mut go_on = || {
+                    left -= 1;
+                    left > 0
+                };
+                let step = made_up
+                    .borrow_mut()
+                    .check_step(part, rest.as_deref(), &mut go_on);
+                match step {
+                    Ok(step) if step.rest.is_some() => rest = step.rest,
+                    Ok(_) | Err(ResumeError::Invalid) => break,
+                    Err(ResumeError::Changed) => panic!("nothing was done"),
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    // Another message, and the same after an upgrade.
+    fs.set_now(2);
+    let changed = |fs: &mut Fs<_>| {
+        let result = fs.check_step(part, Some(&rest), &mut || true);
+        assert_eq!(result.unwrap_err(), ResumeError::Changed);
+    };
+    changed(&mut fs);
+    let mut fs = Fs::mount(fs.into_memory()).unwrap();
+    fs.set_now(3);
+    changed(&mut fs);
 }

@@ -290,6 +290,7 @@ async fn operators_set_grant_and_check() -> Result<()> {
     ensure!(
         fsck["clean"] == true && fsck["parts"] == 1 && fsck["findings"] == serde_json::json!([])
     );
+    ensure!(fsck["steps"] == 1, "{fsck}");
 
     owner
         .call(&["access", "revoke", &app, &principal])?
@@ -297,6 +298,39 @@ async fn operators_set_grant_and_check() -> Result<()> {
     other.call(&["ls", &root])?.failure()?;
     let again = owner.call(&["access", "revoke", &app, &principal])?;
     ensure!(again.failure()?.contains("has no role"));
+    network.stop().await
+}
+
+/// A check that needs many queries passes while nobody uses the files, and says so if somebody does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_in_steps_sees_one_state() -> Result<()> {
+    let network = Network::start().await?;
+    let module = linked(sqlite(Mode::Inject), &["--admin"])?;
+    let id = network.deploy(&module).await?;
+    let app = id.to_text();
+    let owner = network.icwasi()?;
+    let deep = format!("{app}:{}", "/d".repeat(1_500));
+    owner.call(&["mkdir", "-p", &deep])?.success()?;
+    let check = ["--json", "fsck", &app, "--instructions", "0"];
+    let output = owner.call(&check)?.success()?;
+    let fsck: serde_json::Value = serde_json::from_str(&output.text())?;
+    // 16 inodes a step.
+    let steps = fsck["steps"].as_u64().context("steps")?;
+    ensure!(fsck["clean"] == true && fsck["parts"] == 1, "{fsck}");
+    ensure!((90..120).contains(&steps), "{steps} steps");
+
+    let other = network.icwasi()?;
+    let arguments = check.map(str::to_owned);
+    let checking =
+        tokio::task::spawn_blocking(move || other.call(&arguments.each_ref().map(String::as_str)));
+    let used = admin(&network, id);
+    while !checking.is_finished() {
+        let made = used.mkdir("/d", true).await?;
+        ensure!(made.is_ok(), "{made:?}");
+    }
+    let message = checking.await??.failure()?;
+    ensure!(message.contains("icwasi image fsck"), "{message}");
+    owner.call(&check)?.success()?;
     network.stop().await
 }
 

@@ -217,8 +217,11 @@ pub struct Finding {
 pub struct CheckedPart {
     /// What is wrong, 1,000 findings at most.
     pub findings: Vec<Finding>,
-    /// Which part to ask for next; `None` if this was the last.
+    /// Which part to ask for next; `None` if this was the last. This one again, if it is not done.
     pub next: Option<u32>,
     /// How many parts there are now.
     pub parts: u32,
+    /// What the next step of this part needs. If `next` is this part and this is `None`, the file
+    /// system was used since the step before: the part starts anew, its findings do not count.
+    pub rest: Option<ByteBuf>,
 }

@@ -27,6 +27,8 @@ pub struct Call {
     pub now: Nanos,
     /// The quota of the link configuration.
     pub linked_quota: Option<u64>,
+    /// Counts the instructions that the message has used so far.
+    pub instructions: fn() -> u64,
 }
 
 /// A candid-encoded reply, in three pieces so that a large blob need not be copied.
@@ -236,8 +238,10 @@ endpoints! {
         |fs, _settings, _call| remove::remove(fs, path, recursive);
     "update" Writer icwasi_rename(source: &str, target: &str, overwrite: bool) -> (),
         |fs, _settings, _call| manage::rename(fs, source, target, overwrite);
-    "query" Reader icwasi_fsck(part: u32) -> icwasi_types::CheckedPart,
-        |fs, _settings, _call| fsck::fsck(fs, part);
+    "query" Reader icwasi_fsck(part: u32, rest: Option<&Bytes>, instructions: Option<u64>)
+        -> icwasi_types::CheckedPart,
+        |fs, _settings, call|
+            fsck::fsck(fs, part, rest.map(|rest| &rest[..]), instructions, call.instructions);
     "update" Admin icwasi_quota_set(quota: Quota) -> (),
         |fs, settings, call| settings::quota_set(fs, settings, quota, call.linked_quota);
     "query" Admin icwasi_env_list() -> Vec<icwasi_types::Variable>,
@@ -295,6 +299,7 @@ mod on_chain {
                     caller: self.0.clone(),
                     now: runtime.now(),
                     linked_quota: runtime.config().quota_bytes,
+                    instructions: || crate::env::Platform::default().instructions(),
                 };
                 let (fs, settings) = runtime.fs_and_settings().map_err(|error| AdminError::Io {
                     errno: 29,

@@ -35,7 +35,7 @@ use std::ops::ControlFlow;
 
 use ic_stable_structures::Memory;
 
-pub use check::PartSize;
+pub use check::{Part, PartSize, ResumeError, Step};
 pub use error::{FsError, MountError};
 pub use finding::{Finding, Invariant};
 pub use path::Resolved;
@@ -99,6 +99,9 @@ impl<M: Memory> Fs<M> {
     pub fn set_now(&mut self, now: Nanos) {
         self.store.now = now;
         self.store.message += 1;
+        if self.store.mounted == 0 {
+            self.store.mounted = now;
+        }
     }
 
     /// Whether it is of a newer minor version, so that nothing can be changed.

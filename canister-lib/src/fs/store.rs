@@ -19,6 +19,8 @@ pub struct Store<M> {
     pub now: Nanos,
     /// Goes up whenever the time is set: tells messages apart, which may have the same time.
     pub message: u64,
+    /// The first time that was set since the mount.
+    pub mounted: Nanos,
     pub read_only: bool,
     /// The memory refused to grow at this size.
     pub grow_refused: bool,
@@ -38,6 +40,7 @@ impl<M: Memory> Store<M> {
             bitmap,
             now,
             message: 1,
+            mounted: now,
             read_only,
             grow_refused: false,
             reshaped: 0,

@@ -159,6 +159,15 @@ pub enum RemoteError {
         /// What is wrong with it.
         message: String,
     },
+    /// The canister changed its files between all attempts at a part of a check.
+    #[error(
+        "the canister used its file system between the steps of part {part} each time: check it \
+         when it has less to do, or check a downloaded snapshot (icwasi image fsck)"
+    )]
+    Busy {
+        /// From 1 on.
+        part: u32,
+    },
     /// Anything else, such as a failure to sign.
     #[error("{method} failed: {message}")]
     Other {
@@ -217,6 +226,7 @@ impl RemoteError {
             RemoteError::Clock { .. } => "clock",
             RemoteError::Decode { .. } => "decode",
             RemoteError::BadReply { .. } => "bad_reply",
+            RemoteError::Busy { .. } => "busy",
             RemoteError::Other { .. } => "other",
         }
     }

@@ -9,6 +9,7 @@ use icwasi_types::{
     CheckedPart, Finding, Grant, Quota, Role, Variable, VariableChange, methods as names,
 };
 use serde::de::DeserializeOwned;
+use serde_bytes::{ByteBuf, Bytes};
 
 use super::{AgentAdmin, RemoteError, Retrying};
 
@@ -19,7 +20,25 @@ pub struct Checked {
     pub findings: Vec<Finding>,
     /// In how many parts it was checked.
     pub parts: u32,
+    /// How many queries that took, without those that the canister's work made worthless.
+    pub steps: u32,
 }
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckProgress {
+    /// The part, from 0 on.
+    pub part: u32,
+    /// How many there are now.
+    pub parts: u32,
+    /// The step of this part that just ended, from 1 on.
+    pub step: u32,
+    /// The part is done.
+    pub done: bool,
+}
+
+/// How often a part of a check is begun that the canister's work interrupts.
+const FSCK_ATTEMPTS: u32 = 5;
 
 impl Retrying<AgentAdmin> {
     async fn ask<T>(
@@ -42,23 +61,30 @@ impl Retrying<AgentAdmin> {
         self.repeat(|| self.inner().update(method, args)).await
     }
 
-    /// Checks the file system: `icwasi_fsck`, part by part. `progress` is told which part of how
-    /// many is done.
+    /// Checks the file system: `icwasi_fsck`, part by part, each in steps of so many `instructions`
+    /// if the canister shall not decide. `progress` is told of each step.
     ///
     /// # Errors
-    /// Of a call; [`RemoteError::BadReply`] if the parts do not follow each other.
-    pub async fn fsck(&self, progress: impl Fn(u32, u32)) -> Result<Checked, RemoteError> {
-        let mut findings = Vec::new();
+    /// Of a call; [`RemoteError::BadReply`] if the parts do not follow each other;
+    /// [`RemoteError::Busy`] if the file system is used again and again between the steps of a part.
+    pub async fn fsck(
+        &self,
+        instructions: Option<u64>,
+        progress: impl Fn(CheckProgress),
+    ) -> Result<Checked, RemoteError> {
+        let mut checked = Checked {
+            findings: Vec::new(),
+            parts: 0,
+            steps: 0,
+        };
         let mut part = 0;
         loop {
-            let reply: CheckedPart = self.ask(names::FSCK, (part,)).await?;
-            findings.extend(reply.findings);
-            progress(part + 1, reply.parts.max(part + 1));
+            let (step, reply) = self.fsck_part(part, instructions, &progress).await?;
+            checked.findings.extend(reply.findings);
+            checked.parts = part.saturating_add(1);
+            checked.steps = checked.steps.saturating_add(step);
             match reply.next {
-                None => {
-                    let parts = part + 1;
-                    return Ok(Checked { findings, parts });
-                }
+                None => return Ok(checked),
                 Some(next) if part.checked_add(1) == Some(next) && next < reply.parts => {
                     part = next;
                 }
@@ -70,6 +96,43 @@ impl Retrying<AgentAdmin> {
                 }
             }
         }
+    }
+
+    /// One part of a check: in how many steps, and the last reply with all findings.
+    async fn fsck_part(
+        &self,
+        part: u32,
+        instructions: Option<u64>,
+        progress: impl Fn(CheckProgress),
+    ) -> Result<(u32, CheckedPart), RemoteError> {
+        for _ in 0..FSCK_ATTEMPTS {
+            let mut findings = Vec::new();
+            let mut rest: Option<ByteBuf> = None;
+            for step in 1.. {
+                let bytes = rest.as_ref().map(|rest| Bytes::new(rest));
+                let args = (part, bytes, instructions);
+                let mut reply: CheckedPart = self.ask(names::FSCK, args).await?;
+                findings.append(&mut reply.findings);
+                let again = reply.next == Some(part);
+                progress(CheckProgress {
+                    part,
+                    parts: reply.parts.max(part.saturating_add(1)),
+                    step,
+                    done: !again,
+                });
+                if !again {
+                    reply.findings = findings;
+                    return Ok((step, reply));
+                }
+                rest = reply.rest.take();
+                if rest.is_none() {
+                    break;
+                }
+            }
+        }
+        Err(RemoteError::Busy {
+            part: part.saturating_add(1),
+        })
     }
 
     /// `icwasi_quota_set`

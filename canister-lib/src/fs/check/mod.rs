@@ -3,9 +3,15 @@
 //! A check goes in parts. Each part reads all metadata, but keeps records of some inodes and some
 //! blocks only, and verifies those: so its heap is bounded, it needs nothing of the parts before
 //! it, and the file system may change between two of them.
+//!
+//! A part goes in steps, if it must: it stops wherever it is told to, and what it knows by then can
+//! be kept as bytes. Within a part the file system must not change.
 
 mod names;
+mod slots;
 mod space;
+mod state;
+mod tree;
 
 use std::ops::Range;
 
@@ -13,16 +19,15 @@ use ic_stable_structures::Memory;
 
 use super::error::FsError;
 use super::finding::{Finding, Invariant};
-use super::node::Node;
-use super::{Fs, extents};
-use crate::format::inode::{self, FLAG_ORPHAN, Inode, Kind, MapForm};
-use crate::format::{FIRST_FREE, GROUP_BLOCKS};
+use super::{Fs, store::Store};
+use crate::format::GROUP_BLOCKS;
+use state::{Phase, State};
 
-/// Findings beyond which a part goes on silently: a damaged image has one cause, many effects.
+/// Findings beyond which a step goes on silently: a damaged image has one cause, many effects.
 const MAX_FINDINGS: usize = 1000;
 
 /// How much one part of a check keeps records of.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub struct PartSize {
     /// Inodes: some 28 bytes of heap each.
     pub inodes: u32,
@@ -31,10 +36,10 @@ pub struct PartSize {
 }
 
 impl PartSize {
-    /// About 1.5 MiB of heap.
+    /// About 0.7 MiB of heap.
     pub const SMALL: Self = Self {
-        inodes: 1 << 15,
-        groups: 128,
+        inodes: 1 << 14,
+        groups: 64,
     };
     /// About 60 MiB of heap, for the largest file systems.
     pub const LARGE: Self = Self {
@@ -43,57 +48,43 @@ impl PartSize {
     };
 }
 
-/// What directories say of an inode.
-#[derive(Clone, Default)]
-struct Names {
-    count: u32,
-    parent: u32,
-    subdirs: u32,
+/// Which part of a check.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Part {
+    /// From 0 on. One that does not exist has no findings.
+    pub index: u32,
+    /// The same for all parts of a check.
+    pub size: PartSize,
 }
 
-/// What an inode says of itself.
-#[derive(Clone)]
-struct Seen {
-    kind: Kind,
-    nlink: u32,
-    parent: u32,
+/// What a step of a check came to.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What is wrong: 1,000 findings at most.
+    pub findings: Vec<Finding>,
+    /// What the next step needs; `None` if the part is done.
+    pub rest: Option<Vec<u8>>,
 }
 
-/// A set of inodes or blocks.
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn new(len: u32) -> Self {
-        Self(vec![0; (len as usize).div_ceil(64)])
-    }
-
-    fn contains(&self, index: u32) -> bool {
-        self.0[index as usize / 64] >> (index % 64) & 1 != 0
-    }
-
-    /// Adds `index`; whether it was in before.
-    fn insert(&mut self, index: u32) -> bool {
-        let was = self.contains(index);
-        self.0[index as usize / 64] |= 1 << (index % 64);
-        was
-    }
+/// Why a part of a check cannot go on.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum ResumeError {
+    /// The file system was used since, and may have changed: the part has to start anew.
+    Changed,
+    /// These are not the bytes of an earlier step of this part.
+    Invalid,
 }
 
 struct Check<'a, M: Memory> {
     fs: &'a mut Fs<M>,
+    /// Whether the step may go on; asked between two pieces of work.
+    go_on: &'a mut dyn FnMut() -> bool,
     findings: Vec<Finding>,
     /// Also verifies what is there once: counters and lists.
     first: bool,
     inodes: Range<u32>,
     blocks: Range<u32>,
-    /// Of `blocks`: those that have an owner.
-    owned: Bits,
-    /// Of each of `inodes`.
-    names: Vec<Names>,
-    seen: Vec<Option<Seen>>,
-    used_slots: u32,
-    free_slots: u32,
-    orphans: u32,
+    state: State,
 }
 
 impl<M: Memory> Fs<M> {
@@ -103,7 +94,7 @@ impl<M: Memory> Fs<M> {
         let size = PartSize::LARGE;
         let parts = 0..self.check_parts(size);
         parts
-            .flat_map(|part| self.check_part(part, size))
+            .flat_map(|index| self.check_part(Part { index, size }))
             .take(MAX_FINDINGS)
             .collect()
     }
@@ -116,51 +107,92 @@ impl<M: Memory> Fs<M> {
         inodes.max(groups.div_ceil(size.groups.max(1)))
     }
 
-    /// One part of a check, from 0 on; the findings of all parts are those of [`Self::check`].
-    /// Changes nothing. A part that does not exist has no findings.
+    /// One part of a check in one step; the findings of all parts are those of [`Self::check`].
+    /// Changes nothing.
     ///
     /// Cost: reads all inodes and directory pages, and the extents of all files in the parts that
-    /// look at blocks; heap as `size` says.
-    pub fn check_part(&mut self, part: u32, size: PartSize) -> Vec<Finding> {
+    /// look at blocks; heap as the part's size says.
+    pub fn check_part(&mut self, part: Part) -> Vec<Finding> {
+        match self.check_step(part, None, &mut || true) {
+            Ok(step) => step.findings,
+            Err(_) => unreachable!("nothing is resumed"),
+        }
+    }
+
+    /// A step of a part: from the start, or from where the step ended that gave `rest`, until the
+    /// part is done or `go_on`, which is asked after each piece of work, says no. The findings of
+    /// all steps are those of the part. Changes nothing.
+    ///
+    /// Cost: between two questions at most a page of directory entries with their look-ups (some
+    /// 300,000 instructions), or the 254 extents of a leaf; at the end of a part its records.
+    /// Errors: see [`ResumeError`]. Bytes that were made up lead to wrong findings, to nothing worse.
+    pub fn check_step(
+        &mut self,
+        part: Part,
+        rest: Option<&[u8]>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Step, ResumeError> {
         let sb = &self.store.sb;
         let span = |size: u64, end: u32| {
-            let start = (u64::from(part) * size).min(end.into());
+            let start = (u64::from(part.index) * size).min(end.into());
             start as u32..(start + size).min(end.into()) as u32
         };
-        let inodes = span(size.inodes.max(1).into(), sb.inode_end);
+        let inodes = span(part.size.inodes.max(1).into(), sb.inode_end);
         let group = u64::from(GROUP_BLOCKS);
-        let blocks = span(u64::from(size.groups.max(1)) * group, sb.total_blocks);
-        if inodes.is_empty() && blocks.is_empty() {
-            return Vec::new();
-        }
+        let blocks = span(u64::from(part.size.groups.max(1)) * group, sb.total_blocks);
+        let lens = (inodes.len(), blocks.len());
+        let stamp = stamp(&self.store, part);
+        let resumed = rest.map(|rest| State::decode(rest, stamp, lens));
         let mut check = Check {
+            first: part.index == 0,
             fs: self,
+            go_on,
             findings: Vec::new(),
-            first: part == 0,
-            owned: Bits::new(blocks.end - blocks.start),
-            names: vec![Names::default(); inodes.len()],
-            seen: vec![None; inodes.len()],
+            state: resumed.unwrap_or_else(|| Ok(State::new(lens)))?,
             inodes,
             blocks,
-            used_slots: 0,
-            free_slots: 0,
-            orphans: 0,
         };
-        check.fixed();
-        check.slots();
-        check.links();
-        check.tree();
-        check.bitmap();
-        if check.first {
-            check.orphans();
-            check.free_list();
-            check.counters();
-        }
-        check.findings
+        let exists = !check.inodes.is_empty() || !check.blocks.is_empty();
+        let done = !exists || check.run();
+        Ok(Step {
+            rest: (!done).then(|| check.state.encode(stamp)),
+            findings: check.findings,
+        })
     }
 }
 
+/// Tells states of the file system, and parts, apart. Whatever may change it raises the number of
+/// messages; a mount starts to count anew, at another time.
+fn stamp<M: Memory>(store: &Store<M>, part: Part) -> [u64; 4] {
+    let size = u64::from(part.size.inodes) << 32 | u64::from(part.size.groups);
+    [store.mounted, store.message, size, part.index.into()]
+}
+
 impl<M: Memory> Check<'_, M> {
+    /// Goes on; whether the part is done.
+    fn run(&mut self) -> bool {
+        loop {
+            let done = match self.state.phase {
+                Phase::Slots => self.slots(),
+                Phase::Tree => self.tree(),
+                Phase::Orphans => !self.first || self.orphans(),
+                Phase::FreeList => !self.first || self.free_list(),
+                Phase::Sums => {
+                    self.links();
+                    self.bitmap();
+                    if self.first {
+                        self.counters();
+                    }
+                    return true;
+                }
+            };
+            if !done {
+                return false;
+            }
+            self.state.next_phase();
+        }
+    }
+
     fn find(&mut self, invariant: Invariant, subject: u32, detail: &'static str) {
         if self.findings.len() < MAX_FINDINGS {
             self.findings.push(Finding {
@@ -179,101 +211,9 @@ impl<M: Memory> Check<'_, M> {
         self.find(invariant, subject, detail);
     }
 
-    fn own(&mut self, start: u32, len: u32) {
-        let end = start.saturating_add(len);
-        if self.first && end > self.fs.store.sb.total_blocks {
-            self.find(Invariant::Blocks, start, "outside the memory");
-        }
-        for block in start.max(self.blocks.start)..end.min(self.blocks.end) {
-            if self.owned.insert(block - self.blocks.start) {
-                self.find(Invariant::Blocks, block, "has two owners");
-            }
-        }
-    }
-
     /// The record of an inode, if this part keeps one.
     fn index(&self, ino: u32) -> Option<usize> {
         let within = self.inodes.contains(&ino);
         within.then(|| (ino - self.inodes.start) as usize)
-    }
-
-    /// Superblock, bitmaps and inode table.
-    fn fixed(&mut self) {
-        self.own(0, FIRST_FREE);
-        let total = self.fs.store.sb.total_blocks;
-        for group in 1..total.div_ceil(GROUP_BLOCKS) {
-            self.own(group * GROUP_BLOCKS, 1);
-        }
-        for (i, start) in self.fs.store.sb.chunks.clone().into_iter().enumerate() {
-            self.own(start, inode::chunk_blocks(i as u32));
-        }
-    }
-
-    fn slots(&mut self) {
-        for ino in 1..self.fs.store.sb.inode_end {
-            match self.fs.store.read_inode(ino) {
-                Ok(Some(inode)) => self.inode(ino, inode),
-                Ok(None) => self.free_slots += 1,
-                Err(error) if self.inodes.contains(&ino) => {
-                    self.fail(Invariant::Maps, ino, error);
-                }
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn inode(&mut self, ino: u32, inode: Inode) {
-        self.used_slots += 1;
-        self.orphans += u32::from(inode.nlink == 0);
-        let index = self.index(ino);
-        if let Some(index) = index {
-            self.seen[index] = Some(Seen {
-                kind: inode.kind,
-                nlink: inode.nlink,
-                parent: inode.parent,
-            });
-            if (inode.flags & FLAG_ORPHAN != 0) != (inode.nlink == 0) {
-                let detail = "orphan flag and link count disagree";
-                self.find(Invariant::Orphans, ino, detail);
-            }
-        }
-        let mut node = Node::new(ino, inode);
-        let result = match (node.inode.kind, node.inode.form) {
-            (Kind::Directory, _) => self.directory(&node, index),
-            (Kind::Symlink, MapForm::Target) => Ok(0),
-            _ if index.is_none() && self.blocks.is_empty() => return,
-            _ => self.file(&mut node),
-        };
-        match result {
-            _ if index.is_none() => {}
-            Ok(blocks) if blocks != node.inode.blocks => {
-                self.find(Invariant::Maps, ino, "count of blocks");
-            }
-            Ok(_) => {}
-            Err(error) => self.fail(Invariant::Maps, ino, error),
-        }
-    }
-
-    /// Owns a file's blocks; returns how many.
-    fn file(&mut self, node: &mut Node) -> Result<u32, FsError> {
-        extents::load(&self.fs.store, node)?;
-        let mut blocks = node.index.1;
-        if node.index.1 > 0 {
-            self.own(node.index.0, node.index.1);
-        }
-        for leaf in 0..node.leaves.len() {
-            let block = node.leaves[leaf].block;
-            if block != 0 {
-                self.own(block, 1);
-                blocks = blocks.saturating_add(1);
-            }
-            extents::load_leaf(&self.fs.store, node, leaf)?;
-            // Not kept: a file may have more leaves than the heap holds.
-            for extent in node.leaves[leaf].extents.take().unwrap_or_default() {
-                self.own(extent.physical, extent.len);
-                blocks = blocks.saturating_add(extent.len);
-            }
-        }
-        Ok(blocks)
     }
 }

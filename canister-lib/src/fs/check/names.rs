@@ -1,8 +1,9 @@
-//! Directories, their pages and entries, link counts, and whether all hang from a root.
+//! Directories, their pages and entries, and link counts.
 
 use ic_stable_structures::Memory;
 
-use super::{Bits, Check, Seen};
+use super::Check;
+use super::state::{Place, Seen};
 use crate::format::BLOCK;
 use crate::format::dirent::{COOKIE_BITS, PAGE_ENTRIES, entry_len, table_blocks};
 use crate::format::inode::Kind;
@@ -13,77 +14,109 @@ use crate::fs::node::Node;
 use crate::fs::{check_name, dir, dirpage};
 
 impl<M: Memory> Check<'_, M> {
-    /// Owns a directory's blocks and counts what its entries name; returns how many blocks. With
-    /// an `index`, verifies its entries.
-    pub(super) fn directory(&mut self, node: &Node, index: Option<usize>) -> Result<u32, FsError> {
+    /// Owns a directory's blocks from the current page on, and counts what its entries name;
+    /// returns how many blocks it has, `None` if there is more to do. With an `index`, verifies its
+    /// entries.
+    pub(super) fn directory(
+        &mut self,
+        node: &Node,
+        index: Option<usize>,
+    ) -> Result<Option<u32>, FsError> {
         let table = dir::table(&self.fs.store, node)?;
-        if table.start != 0 {
+        if self.state.place.item == 0 && table.start != 0 {
             self.own(table.start, table_blocks(table.depth));
+            self.count(table_blocks(table.depth));
         }
-        let pages = dir::pages(&self.fs.store, node)?;
-        pages.iter().for_each(|&page| self.own(page, 1));
-        if index.is_none() && self.inodes.is_empty() {
-            return Ok(0);
-        }
-        let mut entries = Entries::default();
-        for &page in &pages {
-            let loaded = dirpage::load(&self.fs.store, page, node.ino)?;
-            for entry in loaded.entries()? {
-                if let Some(target) = self.index(entry.ino) {
-                    self.names[target].count += 1;
-                    self.names[target].parent = node.ino;
-                }
-                if let Some(index) = index {
-                    self.names[index].subdirs += u32::from(entry.kind == Kind::Directory);
-                }
+        while self.state.place.item >> table.depth == 0 {
+            let page = dir::page_at(&self.fs.store, node, table, self.state.place.item)?;
+            if page == 0 {
+                break;
             }
-            if index.is_some() {
-                self.page(node, table, (page, &loaded), &mut entries)?;
+            self.own(page, 1);
+            self.count(1);
+            let share = self.page(node, table, page, index)?;
+            self.state.place.pages = self.state.place.pages.saturating_add(1);
+            self.state.place.item += share;
+            if self.state.place.item >> table.depth == 0 && !(self.go_on)() {
+                return Ok(None);
             }
         }
         if index.is_some() {
-            if entries.count != node.inode.count {
+            let Place { entries, pages, .. } = self.state.place;
+            if entries != node.inode.count {
                 self.find(Invariant::Entries, node.ino, "count of entries");
             }
             if node.inode.size != u64::from(table.pages) * BLOCK {
                 self.find(Invariant::Entries, node.ino, "size of a directory");
             }
-            if pages.len() as u32 != table.pages {
+            if pages != table.pages {
                 self.find(Invariant::Entries, node.ino, "count of pages");
             }
         }
-        Ok(pages.len() as u32 + table_blocks(table.depth))
+        Ok(Some(self.state.place.blocks))
     }
 
-    /// Verifies a page of a directory; `so_far` is what came before it.
+    /// A page of a directory; returns how many entries of the table lead to it.
     fn page(
         &mut self,
         node: &Node,
         table: dir::Table,
-        (page, loaded): (u32, &dirpage::Page),
-        so_far: &mut Entries,
-    ) -> Result<(), FsError> {
-        let header = &loaded.header;
-        let share = 1_u64 << (table.depth - header.depth);
-        for i in so_far.share..so_far.share + share {
-            if i >> table.depth != 0 || dir::page_at(&self.fs.store, node, table, i as u32)? != page
-            {
-                return Err(FsError::Corrupt("directory table and page depths disagree"));
+        page: u32,
+        index: Option<usize>,
+    ) -> Result<u32, FsError> {
+        let (header, loaded) = if self.inodes.is_empty() {
+            (dirpage::header(&self.fs.store, page, node.ino)?, None)
+        } else {
+            let loaded = dirpage::load(&self.fs.store, page, node.ino)?;
+            (loaded.header.clone(), Some(loaded))
+        };
+        let first = self.state.place.item;
+        let share = match table.depth.checked_sub(header.depth) {
+            Some(depth) if first.trailing_zeros() >= u32::from(depth) => 1 << depth,
+            _ => return Err(FsError::Corrupt("page depth")),
+        };
+        let Some(loaded) = loaded else {
+            return Ok(share);
+        };
+        for entry in loaded.entries()? {
+            if let Some(target) = self.index(entry.ino) {
+                let names = &mut self.state.names[target];
+                names.count = names.count.saturating_add(1);
+                names.parent = node.ino;
+            }
+            if let Some(index) = index {
+                let names = &mut self.state.names[index];
+                let subdir = u32::from(entry.kind == Kind::Directory);
+                names.subdirs = names.subdirs.saturating_add(subdir);
             }
         }
-        so_far.share += share;
+        if index.is_some() {
+            for i in first + 1..first + share {
+                if dir::page_at(&self.fs.store, node, table, i)? != page {
+                    let detail = "directory table and page depths disagree";
+                    return Err(FsError::Corrupt(detail));
+                }
+            }
+            self.entries(node, &loaded)?;
+        }
+        Ok(share)
+    }
+
+    /// Verifies the entries of a page.
+    fn entries(&mut self, node: &Node, loaded: &dirpage::Page) -> Result<(), FsError> {
+        let header = &loaded.header;
         let bits = COOKIE_BITS - u32::from(header.depth);
-        let (mut on_page, mut bytes) = (0, 0);
+        let (mut on_page, mut bytes) = (0_u32, 0);
         for entry in loaded.entries()? {
             on_page += 1;
             bytes += entry_len(entry.name.len());
             let placed = entry.cookie >> bits == header.prefix >> bits
                 && dir::belongs(&self.fs.store, entry.name, entry.cookie)
-                && entry.cookie > so_far.last;
+                && entry.cookie > self.state.place.cookie;
             if !placed {
                 self.find(Invariant::Entries, node.ino, "entry in the wrong place");
             }
-            so_far.last = entry.cookie;
+            self.state.place.cookie = entry.cookie;
             if check_name(entry.name).is_err() || matches!(entry.name, b"." | b"..") {
                 self.find(Invariant::Entries, node.ino, "name that no entry may have");
             }
@@ -97,7 +130,8 @@ impl<M: Memory> Check<'_, M> {
                 _ => self.find(Invariant::Links, entry.ino, "entry without such an inode"),
             }
         }
-        so_far.count += on_page;
+        let entries = self.state.place.entries.saturating_add(on_page);
+        self.state.place.entries = entries;
         if on_page != u32::from(header.live) {
             self.find(Invariant::Entries, node.ino, "count of entries on a page");
         }
@@ -114,11 +148,11 @@ impl<M: Memory> Check<'_, M> {
                 kind,
                 nlink,
                 parent,
-            }) = self.seen[index]
+            }) = self.state.seen[index]
             else {
                 continue;
             };
-            let names = self.names[index].clone();
+            let names = self.state.names[index].clone();
             let is_root = ino == ROOT_INO || ino == SYSTEM_INO;
             if kind != Kind::Directory {
                 if nlink != names.count {
@@ -127,7 +161,13 @@ impl<M: Memory> Check<'_, M> {
                 continue;
             }
             let removed = names.count == 0 && !is_root;
-            if nlink != if removed { 0 } else { 2 + names.subdirs } {
+            if nlink
+                != if removed {
+                    0
+                } else {
+                    names.subdirs.saturating_add(2)
+                }
+            {
                 self.find(Invariant::Links, ino, "link count of a directory");
             }
             if names.count != u32::from(!is_root && nlink != 0) {
@@ -139,63 +179,4 @@ impl<M: Memory> Check<'_, M> {
             }
         }
     }
-
-    /// Every directory leads up to a root.
-    pub(super) fn tree(&mut self) {
-        let end = self.fs.store.sb.inode_end;
-        let (mut sound, mut loose) = (Bits::new(end), Bits::new(end));
-        sound.insert(ROOT_INO);
-        sound.insert(SYSTEM_INO);
-        for ino in self.inodes.clone() {
-            let seen = &self.seen[(ino - self.inodes.start) as usize];
-            let is_directory = |seen: &Seen| seen.kind == Kind::Directory && seen.nlink != 0;
-            if !seen.as_ref().is_some_and(is_directory) {
-                continue;
-            }
-            // Up to what is known, to the end, or around: a mark that is moved on in ever longer
-            // laps is met again.
-            let (mut at, mut mark, mut lap, mut steps) = (ino, 0, 1_u32, 0_u32);
-            while at != 0 && at != mark && !sound.contains(at) && !loose.contains(at) {
-                if steps == lap {
-                    (mark, lap, steps) = (at, lap.saturating_mul(2), 0);
-                }
-                steps += 1;
-                at = self.parent(at);
-            }
-            let hangs = at != 0 && sound.contains(at);
-            let walked = if hangs { &mut sound } else { &mut loose };
-            at = ino;
-            while at != 0 && !walked.insert(at) {
-                at = self.parent(at);
-            }
-            if !hangs {
-                let detail = "directory that hangs from no root";
-                self.find(Invariant::Tree, ino, detail);
-            }
-        }
-    }
-
-    /// The directory above a directory; 0 if there is none.
-    fn parent(&self, ino: u32) -> u32 {
-        match self.fs.store.read_inode(ino) {
-            Ok(Some(inode))
-                if inode.kind == Kind::Directory
-                    && inode.nlink != 0
-                    && inode.parent < self.fs.store.sb.inode_end =>
-            {
-                inode.parent
-            }
-            _ => 0,
-        }
-    }
-}
-
-/// What was seen of a directory so far.
-#[derive(Default)]
-struct Entries {
-    count: u32,
-    /// Cookie of the last entry.
-    last: u64,
-    /// Entries of the table.
-    share: u64,
 }

@@ -3,50 +3,78 @@
 use ic_stable_structures::Memory;
 
 use super::Check;
+use super::state::Walk;
 use crate::format::inode::{self, INODE_LEN};
 use crate::format::{GROUP_BLOCKS, get_u32};
 use crate::fs::finding::Invariant;
 
 impl<M: Memory> Check<'_, M> {
-    pub(super) fn orphans(&mut self) {
-        let (mut at, mut previous, mut listed) = (self.fs.store.sb.orphans, 0, 0);
-        while at != 0 {
+    /// Follows the list of orphans; whether its end was reached.
+    pub(super) fn orphans(&mut self) -> bool {
+        self.begin_list(self.fs.store.sb.orphans);
+        while self.state.walk.at != 0 {
+            let Walk {
+                at, mark, steps, ..
+            } = self.state.walk;
             match self.fs.store.read_inode(at) {
                 Ok(Some(inode))
-                    if inode.nlink == 0 && inode.parent == previous && listed <= self.orphans =>
+                    if inode.nlink == 0 && inode.parent == mark && steps <= self.state.orphans =>
                 {
-                    listed += 1;
-                    (previous, at) = (at, inode.next);
+                    let walk = &mut self.state.walk;
+                    (walk.steps, walk.mark, walk.at) = (steps.saturating_add(1), at, inode.next);
                 }
                 _ => {
                     self.find(Invariant::Orphans, at, "list of orphans");
                     break;
                 }
             }
+            if !(self.go_on)() {
+                return false;
+            }
         }
-        if listed != self.orphans {
+        if self.state.walk.steps != self.state.orphans {
             self.find(Invariant::Orphans, 0, "an orphan is not in the list");
         }
+        true
     }
 
-    pub(super) fn free_list(&mut self) {
-        let (mut at, mut seen) = (self.fs.store.sb.free_inode, 0);
-        while at != 0 && seen <= self.free_slots && at < self.fs.store.sb.inode_end {
+    /// Follows the list of free inodes; whether its end was reached.
+    pub(super) fn free_list(&mut self) -> bool {
+        self.begin_list(self.fs.store.sb.free_inode);
+        let end = self.fs.store.sb.inode_end;
+        while let Walk { at, steps, .. } = self.state.walk
+            && at != 0
+            && steps <= self.state.free_slots
+            && at < end
+        {
             let mut b = [0; INODE_LEN];
             let read = self.fs.store.read(self.fs.store.slot_address(at), &mut b);
             if read.is_err() || b[inode::KIND] != 0 {
-                return self.find(Invariant::FreeInodes, at, "list of free inodes");
+                self.find(Invariant::FreeInodes, at, "list of free inodes");
+                return true;
             }
-            seen += 1;
-            at = get_u32(&b, inode::NEXT);
+            self.state.walk.steps = steps.saturating_add(1);
+            self.state.walk.at = get_u32(&b, inode::NEXT);
+            if !(self.go_on)() {
+                return false;
+            }
         }
-        if seen != self.free_slots || at != 0 {
+        let Walk { at, steps, .. } = self.state.walk;
+        if steps != self.state.free_slots || at != 0 {
             self.find(Invariant::FreeInodes, at, "list of free inodes");
+        }
+        true
+    }
+
+    fn begin_list(&mut self, first: u32) {
+        if !self.state.walk.begun {
+            self.state.walk.begun = true;
+            self.state.walk.at = first;
         }
     }
 
     pub(super) fn counters(&mut self) {
-        if self.used_slots != self.fs.store.sb.inodes {
+        if self.state.used_slots != self.fs.store.sb.inodes {
             self.find(Invariant::Counters, 0, "number of inodes");
         }
         let total = self.fs.store.sb.total_blocks;
@@ -80,7 +108,7 @@ impl<M: Memory> Check<'_, M> {
             let end = self.blocks.end.min(start + GROUP_BLOCKS);
             let mut free = false;
             for (i, mask) in masks(end - start).enumerate() {
-                let (used, owned) = (words[i] & mask, self.owned.0[first + i]);
+                let (used, owned) = (words[i] & mask, self.state.owned.0[first + i]);
                 free |= used != mask;
                 let mut differ = used ^ owned;
                 while differ != 0 {

@@ -1,10 +1,13 @@
 //! A canister in the replica, whose messages are measured.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use candid::Principal;
 use icwasi_replica::core::{
     Core, CoreConfig, InstallMode, Limits, Settings, UpgradeOptions, UserError,
 };
+use icwasi_types::methods::FSCK;
+use icwasi_types::{AdminError, CheckedPart};
+use serde_bytes::ByteBuf;
 
 /// A method and its four numbers.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +83,24 @@ impl Machine {
         let outcome = outcome.map_err(|error| reason(&error));
         let reply = outcome.with_context(|| method.to_owned())?.reply;
         Ok(candid::decode_one(&reply)?)
+    }
+
+    /// Checks the whole file system; the instructions of all queries that it takes.
+    pub fn check(&mut self) -> Result<u64> {
+        let (mut part, mut rest, mut sum) = (0_u32, None::<ByteBuf>, 0);
+        loop {
+            let argument = candid::encode_args((part, &rest, None::<u64>))?;
+            let outcome = self.core.query(&self.id, owner(), FSCK, argument);
+            let outcome = outcome.map_err(|error| reason(&error)).context(FSCK)?;
+            sum += outcome.stats.instructions;
+            let reply: Result<CheckedPart, AdminError> = candid::decode_one(&outcome.reply)?;
+            let reply = reply.map_err(|error| anyhow!("{error:?}"))?;
+            ensure!(reply.findings.is_empty(), "{:?}", reply.findings);
+            let Some(next) = reply.next else {
+                return Ok(sum);
+            };
+            (part, rest) = (next, reply.rest);
+        }
     }
 
     /// Runs messages; their instructions.

@@ -1,7 +1,7 @@
 //! Workloads on names.
 
 use crate::machine::Step;
-use crate::workload::{Goal, Plan, Workload};
+use crate::workload::{Also, Goal, Plan, Workload};
 
 fn plan(setup: &[Step], messages: &[Step], operations: u64) -> Plan {
     Plan {
@@ -148,17 +148,27 @@ pub fn all() -> Vec<Workload> {
     all
 }
 
-/// An upgrade and the first look-up after it.
+/// An upgrade and the first look-up after it, and a check.
 fn mounting() -> Vec<Workload> {
     let first = [Step("stat_missing", [0, 1, 0, 0])];
     let mut full = files(100_000);
     full.push(Step("allocate", [0, 10 << 30, 0, 0]));
     let mount = |title, setup: &[Step]| Workload {
-        upgrade: true,
+        also: Also::Upgrade,
         ..Workload::new(title, plan(setup, &first, 1), Goal::Each(1_000_000))
+    };
+    // A query can have 5 billion. Seven parts of 16,384 inodes.
+    let check = Workload {
+        also: Also::Check,
+        ..Workload::new(
+            "check 100,000 files and 10 GiB, a part",
+            plan(&full, &[], 7),
+            Goal::Each(3_000_000_000),
+        )
     };
     vec![
         mount("upgrade and first look-up, nothing stored", &[MAKE]),
         mount("upgrade and first look-up, 100,000 files and 10 GiB", &full),
+        check,
     ]
 }

@@ -29,12 +29,22 @@ pub struct Plan {
     pub operations: u64,
 }
 
+/// What is measured besides a plan's messages.
+#[derive(Copy, Clone, PartialEq)]
+pub enum Also {
+    Nothing,
+    /// An upgrade before them.
+    Upgrade,
+    /// A check of the file system after them, which must find nothing.
+    Check,
+}
+
 /// See the module's documentation. Every plan runs in a canister of its own.
 pub struct Workload {
     pub title: &'static str,
     pub plan: Plan,
-    /// The canister is upgraded before the messages, which counts as well.
-    pub upgrade: bool,
+    /// What else counts.
+    pub also: Also,
     pub floor: Option<Plan>,
     /// With the chunked files of stable-fs.
     pub chunks: Option<Plan>,
@@ -56,7 +66,7 @@ impl Workload {
         Self {
             title,
             plan,
-            upgrade: false,
+            also: Also::Nothing,
             floor: None,
             chunks: None,
             mounted: None,
@@ -66,9 +76,9 @@ impl Workload {
 
     /// Runs everything.
     pub fn measure(&self, canisters: &Canisters, before: &[Row]) -> Result<Row> {
-        let ours = self.run(&canisters.ours, &self.plan, self.upgrade)?;
+        let ours = self.run(&canisters.ours, &self.plan, self.also)?;
         let run = |module: &Option<Vec<u8>>, plan: &Option<Plan>| match (module, plan) {
-            (Some(module), Some(plan)) => self.run(module, plan, false).map(Some),
+            (Some(module), Some(plan)) => self.run(module, plan, Also::Nothing).map(Some),
             _ => Ok(None),
         };
         let floor = run(&Some(canisters.floor.clone()), &self.floor)?;
@@ -97,15 +107,18 @@ impl Workload {
         Ok(row)
     }
 
-    fn run(&self, module: &[u8], plan: &Plan, upgrade: bool) -> Result<u64> {
+    fn run(&self, module: &[u8], plan: &Plan, also: Also) -> Result<u64> {
         let run = || -> Result<u64> {
             let mut machine = Machine::install(module)?;
             machine.run(&plan.setup)?;
             let mut sum = 0;
-            if upgrade {
+            if also == Also::Upgrade {
                 sum += machine.upgrade(module)?;
             }
             sum += machine.run(&plan.messages)?;
+            if also == Also::Check {
+                sum += machine.check()?;
+            }
             Ok(sum / plan.operations)
         };
         run().with_context(|| self.title.to_owned())
