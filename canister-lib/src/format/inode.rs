@@ -34,6 +34,8 @@ pub const PARENT: usize = 56;
 pub const NEXT: usize = 60;
 /// Offset of the number of extents, or of leaves of them, or of directory entries, u32.
 pub const COUNT: usize = 64;
+/// Words that hold everything before the reserved bytes.
+const HEAD_WORDS: usize = (COUNT + 4).div_ceil(8);
 /// Offset of the map: extents, leaves, a link's target, a directory's table.
 pub const MAP: usize = 80;
 /// Bytes in the map.
@@ -115,22 +117,56 @@ pub struct Inode {
 }
 
 impl Inode {
-    /// Encodes the slot.
-    pub fn encode(&self) -> [u8; INODE_LEN] {
-        let mut b = [0; INODE_LEN];
-        b[KIND] = self.kind as u8;
-        b[FORM] = self.form as u8;
-        put_u16(&mut b, FLAGS, self.flags);
-        put_u32(&mut b, NLINK, self.nlink);
-        b[SIZE..ATIME].copy_from_slice(&self.encode_hot());
-        put_u64(&mut b, ATIME, self.atime);
-        put_u32(&mut b, BIRTH, self.birth);
-        put_u32(&mut b, BLOCKS, self.blocks);
-        put_u32(&mut b, PARENT, self.parent);
-        put_u32(&mut b, NEXT, self.next);
-        put_u32(&mut b, COUNT, self.count);
-        b[MAP..].copy_from_slice(&self.map);
-        b
+    /// A new inode without content, with one name, of generation `birth`.
+    #[inline(always)]
+    pub fn new(kind: Kind, now: u64, birth: u32) -> Self {
+        Self {
+            kind,
+            form: MapForm::Extents,
+            flags: 0,
+            nlink: 1,
+            size: 0,
+            mtime: now,
+            ctime: now,
+            changes: 1,
+            atime: now,
+            birth,
+            blocks: 0,
+            parent: 0,
+            next: 0,
+            count: 0,
+            map: [0; MAP_LEN],
+        }
+    }
+
+    /// Encodes a slot, in words: nothing is cleared or copied before it is set.
+    #[inline]
+    pub fn encode(&self) -> [[u8; 8]; INODE_LEN / 8] {
+        let head = self.encode_head();
+        std::array::from_fn(|i| match i {
+            _ if i < HEAD_WORDS => head[i],
+            _ if i < MAP / 8 => [0; 8],
+            _ => get_u64(&self.map, 8 * i - MAP).to_le_bytes(),
+        })
+    }
+
+    /// Encodes everything before the map, in words.
+    #[inline(always)]
+    pub fn encode_head(&self) -> [[u8; 8]; HEAD_WORDS] {
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let first = self.kind as u32 | (self.form as u32) << 8 | u32::from(self.flags) << 16;
+        let words = [
+            pair(first, self.nlink),
+            self.size,
+            self.mtime,
+            self.ctime,
+            self.changes,
+            self.atime,
+            pair(self.birth, self.blocks),
+            pair(self.parent, self.next),
+            self.count.into(),
+        ];
+        words.map(u64::to_le_bytes)
     }
 
     /// Encodes what a write changes: [`SIZE`]..[`ATIME`].
@@ -140,20 +176,6 @@ impl Inode {
         put_u64(&mut b, 8, self.mtime);
         put_u64(&mut b, 16, self.ctime);
         put_u64(&mut b, 24, self.changes);
-        b
-    }
-
-    /// Encodes what a new entry changes in its directory: [`NLINK`]..[`COUNT`] and the count.
-    pub fn encode_entries(&self) -> [u8; COUNT + 4 - NLINK] {
-        let mut b = [0; COUNT + 4 - NLINK];
-        put_u32(&mut b, 0, self.nlink);
-        b[SIZE - NLINK..ATIME - NLINK].copy_from_slice(&self.encode_hot());
-        put_u64(&mut b, ATIME - NLINK, self.atime);
-        put_u32(&mut b, BIRTH - NLINK, self.birth);
-        put_u32(&mut b, BLOCKS - NLINK, self.blocks);
-        put_u32(&mut b, PARENT - NLINK, self.parent);
-        put_u32(&mut b, NEXT - NLINK, self.next);
-        put_u32(&mut b, COUNT - NLINK, self.count);
         b
     }
 

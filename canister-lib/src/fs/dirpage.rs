@@ -266,7 +266,25 @@ impl Page {
     /// The entries as they are stored, in no order, with their cookies.
     pub fn stored(&self) -> Result<Vec<StoredEntry<'_>>, FsError> {
         let b = &self.bytes[..self.header.used];
-        let mut stored = Vec::with_capacity(usize::from(self.header.live));
+        let live = usize::from(self.header.live);
+        let mut stored = Vec::with_capacity(live);
+        if self.header.dead == 0 {
+            // One behind the other.
+            let mut at = PAGE_ENTRIES;
+            while let Some(name_len) = b.get(at + ENTRY_NAME_LEN) {
+                let len = entry_len(usize::from(*name_len));
+                let Some(bytes) = b.get(at..at + len) else {
+                    break;
+                };
+                let cookie = get_u64(bytes, ENTRY_COOKIE);
+                stored.push(StoredEntry { cookie, bytes });
+                at += len;
+            }
+            if at != b.len() || stored.len() != live {
+                return Err(FsError::Corrupt("directory page"));
+            }
+            return Ok(stored);
+        }
         for head in 0..HEADS {
             let mut raw = get_u16(b, PAGE_HEADS + 2 * head);
             while raw != 0 {

@@ -5,7 +5,7 @@ use ic_stable_structures::Memory;
 use super::error::FsError;
 use super::node::Node;
 use super::types::Ino;
-use super::{Fs, check_name, dir, dirroom, extents, locate, room};
+use super::{Fs, check_name, dir, dirpage, dirroom, extents, locate, room};
 use crate::format::extent::{EXTENT_LEN, Extent};
 use crate::format::inode::{FLAG_ORPHAN, Inode, Kind, MAP_LEN, MapForm};
 use crate::format::{BLOCK_LEN, address};
@@ -15,18 +15,28 @@ const MAX_LINKS: u32 = u32::MAX / 2;
 /// Longest target of a symbolic link.
 const TARGET_MAX: usize = BLOCK_LEN - 1;
 
+/// What [`Fs::create_plain`], [`Fs::mkdir_plain`] or [`Fs::find_plain`] came to.
+pub(crate) enum Plain {
+    /// It was made.
+    Made(Ino),
+    /// A file or directory is there.
+    Found(Ino),
+    /// There is more to it: nothing was done.
+    Unknown,
+}
+
 impl<M: Memory> Fs<M> {
     /// Makes an empty regular file. Errors: `Exists`, `NoSpace`, `NotDir`, `NotFound` in a removed
     /// directory, those of bad names. Cost: four small stores, of inode, entry and directory.
     pub fn create(&mut self, dir: Ino, name: &[u8]) -> Result<Ino, FsError> {
-        self.make(dir, name, &mut self.new_inode(Kind::Regular))
+        self.make(dir, name, self.new_inode(Kind::Regular))
     }
 
     /// Makes an empty directory. As [`Self::create`]; also `TooManyLinks`.
     pub fn mkdir(&mut self, dir: Ino, name: &[u8]) -> Result<Ino, FsError> {
         let mut inode = self.new_inode(Kind::Directory);
         inode.nlink = 2;
-        self.make(dir, name, &mut inode)
+        self.make(dir, name, inode)
     }
 
     /// Makes a symbolic link to `target`, which need not exist. As [`Self::create`]; `NotFound` for
@@ -48,7 +58,7 @@ impl<M: Memory> Fs<M> {
         if target.len() <= MAP_LEN {
             inode.form = MapForm::Target;
             inode.map[..target.len()].copy_from_slice(target);
-            return self.make(dir, name, &mut inode);
+            return self.make(dir, name, inode);
         }
         let block = self.store.alloc_contiguous(1)?;
         let birth = self.store.sb.generation;
@@ -62,7 +72,7 @@ impl<M: Memory> Fs<M> {
         .encode(&mut inode.map[..EXTENT_LEN]);
         (inode.count, inode.blocks) = (1, 1);
         self.store.put(address(block), target);
-        let result = self.make(dir, name, &mut inode);
+        let result = self.make(dir, name, inode);
         if result.is_err() {
             self.store.free_run(block, 1);
             self.store.sync();
@@ -93,8 +103,78 @@ impl<M: Memory> Fs<M> {
         Ok(target)
     }
 
+    /// [`Self::resolve`] and [`Self::create`] in one, with a descriptor on what was made: for a path
+    /// that is one name, or one name behind what was walked before, and needs nothing followed.
+    pub(crate) fn create_plain(&mut self, start: Ino, path: &[u8]) -> Result<Plain, FsError> {
+        let plain = self.make_plain(start, path, Kind::Regular);
+        if let Ok(Plain::Made(ino)) = plain {
+            self.open.retain(ino.0 as u32);
+        }
+        plain
+    }
+
+    /// The same for [`Self::mkdir`], without a descriptor.
+    pub(crate) fn mkdir_plain(&mut self, start: Ino, path: &[u8]) -> Result<Plain, FsError> {
+        self.make_plain(start, path, Kind::Directory)
+    }
+
+    /// [`Self::resolve`] of such a path. Errors: also `NotFound`.
+    pub(crate) fn find_plain(&mut self, start: Ino, path: &[u8]) -> Result<Plain, FsError> {
+        let Some((dir, name)) = self.plain(start, path) else {
+            return Ok(Plain::Unknown);
+        };
+        let parent = self.take_dir(dir)?;
+        let found = dir::find(&self.store, &parent, name);
+        self.nodes.put(parent);
+        match &found? {
+            Some(found) => Ok(self.found(found)),
+            None => Err(FsError::NotFound),
+        }
+    }
+
+    #[inline(always)]
+    fn found(&self, found: &dirpage::Found) -> Plain {
+        let ino = Ino(found.ino.into());
+        if found.kind == Kind::Symlink || ino == self.covered {
+            Plain::Unknown
+        } else {
+            Plain::Found(ino)
+        }
+    }
+
+    #[inline(always)]
+    fn make_plain(&mut self, start: Ino, path: &[u8], kind: Kind) -> Result<Plain, FsError> {
+        let Some((dir, name)) = self.plain(start, path) else {
+            return Ok(Plain::Unknown);
+        };
+        let mut parent = self.take_dir(dir)?;
+        let spot = dir::probe(&self.store, &parent, name)?;
+        if let Some(found) = &spot.found {
+            self.nodes.put(parent);
+            return Ok(self.found(found));
+        }
+        self.store.writable()?;
+        if parent.inode.nlink == 0 {
+            return Err(FsError::NotFound);
+        }
+        self.reclaim_step();
+        let (now, birth, above) = (self.store.now, self.store.sb.generation, parent.ino);
+        let inode = || {
+            let mut inode = Inode::new(kind, now, birth);
+            if kind == Kind::Directory {
+                (inode.nlink, inode.parent) = (2, above);
+            }
+            inode
+        };
+        let result = self.make_at(&mut parent, name, (kind, inode), &spot);
+        self.store.sync();
+        let ino = result?;
+        self.nodes.put(parent);
+        Ok(Plain::Made(Ino(ino.into())))
+    }
+
     /// Makes `inode` under `name`.
-    fn make(&mut self, dir: Ino, name: &[u8], inode: &mut Inode) -> Result<Ino, FsError> {
+    fn make(&mut self, dir: Ino, name: &[u8], inode: Inode) -> Result<Ino, FsError> {
         self.store.writable()?;
         if !self.missed.is_of(dir, name) {
             check_name(name)?;
@@ -114,7 +194,7 @@ impl<M: Memory> Fs<M> {
         &mut self,
         parent: &mut Node,
         name: &[u8],
-        inode: &mut Inode,
+        mut inode: Inode,
     ) -> Result<u32, FsError> {
         if matches!(name, b"." | b"..") {
             return Err(FsError::Exists);
@@ -127,24 +207,36 @@ impl<M: Memory> Fs<M> {
         if spot.found.is_some() {
             return Err(FsError::Exists);
         }
-        let is_dir = inode.kind == Kind::Directory;
-        if is_dir && parent.inode.nlink >= MAX_LINKS {
+        let kind = inode.kind;
+        if kind == Kind::Directory {
+            inode.parent = parent.ino;
+        }
+        self.make_at(parent, name, (kind, || inode), &spot)
+    }
+
+    /// Makes an inode under a name that was not found at `spot`.
+    #[inline(always)]
+    fn make_at(
+        &mut self,
+        parent: &mut Node,
+        name: &[u8],
+        (kind, inode): (Kind, impl FnOnce() -> Inode),
+        spot: &dir::Spot,
+    ) -> Result<u32, FsError> {
+        let store = &mut self.store;
+        if kind == Kind::Directory && parent.inode.nlink >= MAX_LINKS {
             return Err(FsError::TooManyLinks);
         }
-        let room = dirroom::make_room(store, parent, &spot, name.len())?;
+        let room = dirroom::make_room(store, parent, spot, name.len())?;
         let ino = store.find_slot()?;
-        dir::insert_at(store, parent, name, (ino, inode.kind), &spot, room)?;
+        dir::insert_at(store, parent, name, (ino, kind), spot, room)?;
         store.take_slot(ino);
-        if is_dir {
-            inode.parent = parent.ino;
-            parent.inode.nlink += 1;
-        }
-        store.write_inode(ino, inode);
+        parent.inode.nlink += u32::from(kind == Kind::Directory);
+        // Whoever makes something opens it next.
+        self.nodes.put_new(ino, inode).store(store);
         parent.touch_content(store.now);
         // `make_room` stored the map if it changed it.
         parent.store_entries(store);
-        // Whoever makes something opens it next.
-        self.nodes.put_new(ino, inode);
         Ok(ino)
     }
 
@@ -154,11 +246,11 @@ impl<M: Memory> Fs<M> {
         self.store.writable()?;
         check_name(name)?;
         self.reclaim_step();
+        let mut parent = self.take_live_dir(dir)?;
         let mut node = self.take(ino)?;
         if node.is_dir() {
             return Err(FsError::NotPermitted);
         }
-        let mut parent = self.take_live_dir(dir)?;
         let store = &mut self.store;
         if matches!(name, b"." | b"..") || dir::find(store, &parent, name)?.is_some() {
             return Err(FsError::Exists);
@@ -327,6 +419,13 @@ impl<M: Memory> Fs<M> {
         let number = u32::try_from(ino.0).map_err(|_| FsError::BadInode)?;
         let left = self.open.release(number).ok_or(FsError::BadInode)?;
         if left > 0 || self.store.read_only {
+            return Ok(());
+        }
+        // Most often there is nothing to do.
+        if let Some(node) = self.nodes.cached(ino.0)
+            && node.inode.nlink > 0
+            && (node.inode.blocks == 0 || node.inode.kind != Kind::Regular)
+        {
             return Ok(());
         }
         let mut node = self.nodes.take(&self.store, number)?;

@@ -38,6 +38,7 @@ use ic_stable_structures::Memory;
 pub use check::{Part, PartSize, ResumeError, Step};
 pub use error::{FsError, MountError};
 pub use finding::{Finding, Invariant};
+pub(crate) use link::Plain;
 pub use path::Resolved;
 pub use types::{DirEntry, FileType, FormatOptions, Ino, Nanos, Stat, Usage};
 pub(crate) use walk::{Tree, Walk, walk};
@@ -211,6 +212,14 @@ impl<M: Memory> Fs<M> {
         Ok(stat)
     }
 
+    /// What `ino` is.
+    pub(crate) fn file_type(&mut self, ino: Ino) -> Result<FileType, FsError> {
+        let node = self.take(ino)?;
+        let kind = node.inode.kind;
+        self.nodes.put(node);
+        Ok(kind.into())
+    }
+
     /// Lists `dir`: ".", "..", then entries in the order of their cookies, from after `cookie` (0:
     /// the start). Entries that stay are seen once, whatever is added or removed meanwhile. A
     /// removed directory has none. Cost: one page read for some 80 entries.
@@ -310,23 +319,6 @@ impl<M: Memory> Fs<M> {
 
     /// A new inode with one link.
     fn new_inode(&self, kind: Kind) -> Inode {
-        let now = self.store.now;
-        Inode {
-            kind,
-            form: crate::format::inode::MapForm::Extents,
-            flags: 0,
-            nlink: 1,
-            size: 0,
-            mtime: now,
-            ctime: now,
-            changes: 1,
-            atime: now,
-            birth: self.store.sb.generation,
-            blocks: 0,
-            parent: 0,
-            next: 0,
-            count: 0,
-            map: [0; crate::format::inode::MAP_LEN],
-        }
+        Inode::new(kind, self.store.now, self.store.sb.generation)
     }
 }

@@ -94,10 +94,11 @@ impl Node {
         }
     }
 
-    /// Becomes what [`Self::new`] makes, field by field: a whole node would be copied twice.
-    fn renew(&mut self, ino: u32, inode: &Inode) {
+    /// Becomes what [`Self::new`] makes, but for the inode, field by field: a whole node would be
+    /// copied twice.
+    #[inline(always)]
+    fn renew(&mut self, ino: u32) {
         self.ino = ino;
-        self.inode.clone_from(inode);
         self.leaves.clear();
         self.index = (0, 0);
         self.forget_places();
@@ -135,8 +136,8 @@ impl Node {
     /// Stores what a new entry changes in its directory: everything but the map.
     #[inline(always)]
     pub fn store_entries<M: Memory>(&self, store: &Store<M>) {
-        let at = store.slot_address(self.ino) + inode::NLINK as u64;
-        store.put(at, &self.inode.encode_entries());
+        let head = self.inode.encode_head();
+        store.put(store.slot_address(self.ino), head.as_flattened());
     }
 
     /// Stores size, times and change counter only.
@@ -197,17 +198,25 @@ impl Nodes {
     fn boxed(slot: &mut Option<Box<Node>>, ino: u32, inode: &Inode) -> Box<Node> {
         match slot.take() {
             Some(mut node) => {
-                node.renew(ino, inode);
+                node.renew(ino);
+                node.inode.clone_from(inode);
                 node
             }
             None => Box::new(Node::new(ino, inode.clone())),
         }
     }
 
-    /// Puts a new inode in.
-    pub fn put_new(&mut self, ino: u32, inode: &Inode) {
-        let slot = &mut self.slots[ino as usize % SLOTS];
-        *slot = Some(Self::boxed(slot, ino, inode));
+    /// Puts a new inode in, which is made in place.
+    #[inline(always)]
+    pub fn put_new(&mut self, ino: u32, inode: impl FnOnce() -> Inode) -> &Node {
+        match &mut self.slots[ino as usize % SLOTS] {
+            Some(node) => {
+                node.renew(ino);
+                node.inode = inode();
+                node
+            }
+            slot => slot.insert(Box::new(Node::new(ino, inode()))),
+        }
     }
 
     /// Inode `ino`, if it is in the cache. A node without a window may be any.

@@ -40,12 +40,20 @@ impl Walked {
 
     /// The directory that the start of `path` leads to, and what is left of the path.
     fn skip<'p>(&self, start: Ino, path: &'p [u8]) -> Option<(Ino, &'p [u8])> {
+        let (head, tail) = self.split(start, path)?;
+        (tail[0] != b'/' && self.leads(head)).then_some((self.dir, tail))
+    }
+
+    /// As much of `path` as the prefix has, and the rest, if there is one.
+    #[inline(always)]
+    fn split<'p>(&self, start: Ino, path: &'p [u8]) -> Option<(&'p [u8], &'p [u8])> {
         let len = self.prefix.len();
-        if len == 0 || start != self.start || path.len() <= len {
-            return None;
-        }
-        let (head, tail) = path.split_at(len);
-        (tail[0] != b'/' && same_bytes(head, &self.prefix)).then_some((self.dir, tail))
+        (len != 0 && start == self.start && path.len() > len).then(|| path.split_at(len))
+    }
+
+    #[inline(always)]
+    fn leads(&self, head: &[u8]) -> bool {
+        same_bytes(head, &self.prefix)
     }
 
     fn remember(&mut self, start: Ino, prefix: &[u8], dir: Ino) {
@@ -68,7 +76,7 @@ pub struct Resolved<'p> {
     pub name: Option<Cow<'p, [u8]>>,
     /// What is there, after following if asked for; `None`: nothing, but `parent` exists.
     pub target: Option<Ino>,
-    /// The path ended in '/': the target, if it exists, is a directory.
+    /// The path ended in '/', or did a link that was followed: the target, if it exists, is a directory.
     pub trailing_slash: bool,
 }
 
@@ -112,12 +120,13 @@ impl<M: Memory> Fs<M> {
             parent,
             name,
             target,
+            slash,
         } = walk(&mut tree, start, path, follow_last)?;
         Ok(Resolved {
             parent,
             name: name.map(Cow::Owned),
             target,
-            trailing_slash: path.ends_with(b"/"),
+            trailing_slash: slash || path.ends_with(b"/"),
         })
     }
 
@@ -205,6 +214,18 @@ impl<M: Memory> Fs<M> {
         }
         self.take_dir(at).map(|node| self.nodes.put(node))?;
         Ok(Some(resolved(at, None, Some(at))))
+    }
+
+    /// The directory and the name that `path` means, if that takes no look-up and no check.
+    #[inline(always)]
+    pub(super) fn plain<'p>(&self, start: Ino, path: &'p [u8]) -> Option<(Ino, &'p [u8])> {
+        match self.walked.split(start, path) {
+            // In this order, as the prefix may be long.
+            Some((head, tail)) if is_plain_name(tail) && self.walked.leads(head) => {
+                Some((self.walked.dir, tail))
+            }
+            _ => is_plain_name(path).then_some((start, path)),
+        }
     }
 
     /// The parent of `at`, which must not be `root`, nor outside it.

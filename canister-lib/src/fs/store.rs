@@ -106,7 +106,7 @@ impl<M: Memory> Store<M> {
     /// Stores the inode of `slot`.
     #[inline]
     pub fn write_inode(&self, slot: u32, inode: &Inode) {
-        self.put(self.slot_address(slot), &inode.encode());
+        self.put(self.slot_address(slot), inode.encode().as_flattened());
     }
 
     /// Finds a slot for a new inode, adding a chunk to the table if all are used. Takes nothing

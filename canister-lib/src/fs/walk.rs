@@ -34,6 +34,8 @@ pub(crate) struct Walk<At> {
     pub name: Option<Vec<u8>>,
     /// What is there.
     pub target: Option<At>,
+    /// A '/' follows the last component, in the path or in a link that it led through.
+    pub slash: bool,
 }
 
 /// Walks along `path`, which `check_path` took, from `start` on. As `Fs::resolve`.
@@ -64,6 +66,7 @@ pub(crate) fn walk<T: Tree>(
                         parent: at,
                         name: None,
                         target: Some(at),
+                        slash: false,
                     });
                 }
             }
@@ -88,6 +91,7 @@ pub(crate) fn walk<T: Tree>(
                         parent: at,
                         name: Some(name),
                         target: None,
+                        slash,
                     });
                 }
                 found => found?,
@@ -114,6 +118,7 @@ pub(crate) fn walk<T: Tree>(
                     parent: at,
                     name: Some(name),
                     target: Some(found),
+                    slash,
                 });
             }
             depth += 1;

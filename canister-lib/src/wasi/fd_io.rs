@@ -70,6 +70,10 @@ mod fast {
         }
         let (data, out) = g.single(iovs, out)?;
         let offset = if file.flags & fdflags::APPEND != 0 {
+            if data.is_empty() {
+                // The cursor stays.
+                return None;
+            }
             fs.append_in_place(file.ino, data)?
         } else if fs.write_in_place(file.ino, file.cursor, data) {
             file.cursor
@@ -348,7 +352,9 @@ fn write_file(
     }
     let offset = write_offset(fs, file, file.cursor)?;
     let len = write_at(fs, g, file.ino, offset, iovs, count)?;
-    file.cursor = offset.saturating_add(u64::from(len));
+    if len > 0 {
+        file.cursor = offset.saturating_add(u64::from(len));
+    }
     g.write_u32(out, len)
 }
 

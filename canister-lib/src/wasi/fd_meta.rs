@@ -13,6 +13,10 @@ const SYNC_FLAGS: u16 = fdflags::DSYNC | fdflags::RSYNC | fdflags::SYNC;
 /// `fd_close`: the number becomes free. Data of a file without a name is freed with its last
 /// descriptor.
 pub fn fd_close(rt: &mut Runtime, fd: u32) -> Result<()> {
+    // Most often it is a file, and nothing has to be moved.
+    if let Some(ino) = rt.wasi.fds.remove_file(fd) {
+        return Ok(rt.fs()?.release(ino)?);
+    }
     let descriptor = rt.wasi.fds.remove(fd)?;
     release(rt, &descriptor)
 }

@@ -203,12 +203,34 @@ impl FdTable {
         } else {
             self.entries[fd] = Some(descriptor);
         }
-        let from = fd + 1;
+        let next = fd + 1;
+        self.lowest_free = next;
+        if next < self.entries.len() {
+            self.find_free();
+        }
+        Ok(fd as u32)
+    }
+
+    /// Moves on to a number that is free.
+    fn find_free(&mut self) {
+        let from = self.lowest_free;
         self.lowest_free = self.entries[from..]
             .iter()
             .position(Option::is_none)
             .map_or(self.entries.len(), |gap| from + gap);
-        Ok(fd as u32)
+    }
+
+    /// Closes the number of a file of the file system on stable memory: which file it was.
+    #[inline(always)]
+    pub fn remove_file(&mut self, fd: u32) -> Option<Ino> {
+        let entry = self.entries.get_mut(fd as usize)?;
+        let Some(Descriptor::File(file)) = entry else {
+            return None;
+        };
+        let ino = file.ino;
+        *entry = None;
+        self.lowest_free = self.lowest_free.min(fd as usize);
+        Some(ino)
     }
 
     /// Takes the descriptor out.

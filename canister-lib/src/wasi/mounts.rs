@@ -227,6 +227,7 @@ impl Runtime {
             },
             name: found.name,
             target: found.target.map(|ino| Object { mount, ino }),
+            slash: found.trailing_slash,
         })
     }
 
@@ -244,6 +245,7 @@ impl Runtime {
                 parent: Object::stable(found.parent),
                 name: found.name,
                 target: found.target.map(Object::stable),
+                slash: found.trailing_slash,
             });
         }
         both.start = dir;
@@ -251,11 +253,13 @@ impl Runtime {
             parent,
             name,
             target,
+            slash,
         } = walk(&mut both, dir, path, follow)?;
         Ok(Reached {
             parent,
             name: name.map(Cow::Owned),
             target,
+            slash,
         })
     }
 }
@@ -268,6 +272,8 @@ pub(super) struct Reached<'p> {
     pub(super) name: Option<Cow<'p, [u8]>>,
     /// What is there.
     pub(super) target: Option<Object>,
+    /// It, or a link that was followed, ended in '/'.
+    pub(super) slash: bool,
 }
 
 /// Both file systems, as one tree.

@@ -9,9 +9,9 @@ use std::borrow::Cow;
 use super::errno::{Errno, Result};
 use super::fd_meta::{known, times};
 use super::guest::Guest;
-use super::mounts::{Object, Reached};
+use super::mounts::{Mount, Object, Reached};
 use super::types::{Filestat, LOOKUP_SYMLINK_FOLLOW};
-use crate::fs::FileType;
+use crate::fs::{FileType, Plain};
 use crate::runtime::Runtime;
 
 /// Longest path in bytes, as on Linux.
@@ -40,7 +40,7 @@ fn open_preopened(rt: &mut Runtime, fd: u32) -> Result<(Object, bool)> {
 /// A path of the guest, and what its end says.
 #[derive(Clone, Copy)]
 pub(super) struct GuestPath<'g> {
-    bytes: &'g [u8],
+    pub(super) bytes: &'g [u8],
     /// It ended in `/`: only a directory will do.
     pub(super) slash: bool,
 }
@@ -68,12 +68,13 @@ impl<'g> GuestPath<'g> {
             parent,
             name,
             target,
+            slash,
         } = rt.resolve(dir, self.bytes, follow)?;
         Ok(Place {
             parent,
             name,
             target,
-            slash: self.slash,
+            slash: self.slash || slash,
             read_only,
         })
     }
@@ -116,11 +117,10 @@ impl Place<'_> {
         }
     }
 
-    /// The name under which something that is no directory can be made: `EEXIST`, `ENOTDIR` a
-    /// file with a slash behind, `ENOENT` nothing with a slash behind, `EROFS`.
-    fn vacant(&self, rt: &mut Runtime) -> Result<&[u8]> {
+    /// The name under which something that is no directory can be made: `EEXIST`, `ENOENT` nothing
+    /// with a slash behind, `EROFS`.
+    fn vacant(&self) -> Result<&[u8]> {
         if self.target.is_some() {
-            self.existing(rt)?;
             return Err(Errno::EXIST);
         }
         if self.slash {
@@ -151,7 +151,16 @@ pub fn path_create_directory(
     path: u32,
     len: u32,
 ) -> Result<()> {
-    let place = GuestPath::read(g, path, len)?.resolve(rt, fd, false)?;
+    let path = GuestPath::read(g, path, len)?;
+    let (dir, read_only) = directory(rt, fd)?;
+    if !read_only && dir.mount == Mount::Stable {
+        match rt.fs()?.mkdir_plain(dir.ino, path.bytes)? {
+            Plain::Made(_) => return Ok(()),
+            Plain::Found(_) => return Err(Errno::EXIST),
+            Plain::Unknown => {}
+        }
+    }
+    let place = path.resolve(rt, fd, false)?;
     match (&place.name, place.target) {
         (Some(name), None) => {
             place.writable()?;
@@ -238,10 +247,10 @@ pub fn path_link(
     let source = old.resolve(rt, old_fd, follow || old.slash)?;
     let Object { mount, ino } = source.existing(rt)?;
     let place = new.resolve(rt, new_fd, false)?;
+    let name = place.vacant()?;
     if place.parent.mount != mount {
         return Err(Errno::XDEV);
     }
-    let name = place.vacant(rt)?;
     // Else it could be changed through its new name.
     source.writable()?;
     Ok(rt.fs_of(mount)?.link(ino, place.parent.ino, name)?)
@@ -342,16 +351,16 @@ pub fn path_rename(
     let to = new.resolve(rt, new_fd, false)?;
     let from_name = from.name.as_deref().ok_or(Errno::BUSY)?;
     let to_name = to.name.as_deref().ok_or(Errno::BUSY)?;
+    let Object { mount, ino } = from.parent;
+    if to.parent.mount != mount {
+        return Err(Errno::XDEV);
+    }
     let moved = from.existing(rt)?;
     if to.slash && !is_directory(rt, moved)? {
         return Err(Errno::NOTDIR);
     }
     from.movable()?;
     to.movable()?;
-    let Object { mount, ino } = from.parent;
-    if to.parent.mount != mount {
-        return Err(Errno::XDEV);
-    }
     Ok(rt
         .fs_of(mount)?
         .rename(ino, from_name, to.parent.ino, to_name)?)
@@ -382,7 +391,7 @@ pub fn path_symlink(
         return Err(Errno::ILSEQ);
     }
     let place = GuestPath::read(g, path, len)?.resolve(rt, fd, false)?;
-    let name = place.vacant(rt)?;
+    let name = place.vacant()?;
     let Object { mount, ino } = place.parent;
     rt.fs_of(mount)?.symlink(ino, name, target)?;
     Ok(())

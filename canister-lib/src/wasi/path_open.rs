@@ -5,9 +5,9 @@ use super::fd_meta::known;
 use super::fdtable::{Descriptor, Dir, File};
 use super::guest::Guest;
 use super::mounts::{Mount, Object};
-use super::path::{GuestPath, Place, follows};
+use super::path::{GuestPath, Place, directory, follows};
 use super::types::{fdflags, oflags, rights};
-use crate::fs::FileType;
+use crate::fs::{FileType, Plain};
 use crate::runtime::Runtime;
 
 /// What a call asks for.
@@ -70,17 +70,39 @@ pub fn path_open(
     rt.wasi.fds.reserve()?;
 
     let path = GuestPath::read(g, path, len)?;
-    let place = path.resolve(rt, fd, (follow || path.slash) && !request.exclusive)?;
-    let (object, file_type) = match place.target {
-        Some(object) => (object, open_existing(rt, &place, object, &request)?),
-        None => (create_file(rt, &place, &request)?, FileType::Regular),
+    let (dir, read_only) = directory(rt, fd)?;
+    let plain = match dir.mount {
+        Mount::Stable if !create => rt.fs()?.find_plain(dir.ino, path.bytes)?,
+        Mount::Stable if !read_only && !path.slash => rt.fs()?.create_plain(dir.ino, path.bytes)?,
+        _ => Plain::Unknown,
     };
-    rt.fs_of(object.mount)?.retain(object.ino)?;
-    let descriptor = describe(object, file_type, &request, place.read_only);
+    let (object, file_type) = match plain {
+        Plain::Made(ino) => (Object::stable(ino), FileType::Regular),
+        Plain::Found(ino) => {
+            let object = Object::stable(ino);
+            let place = Place {
+                parent: dir,
+                name: None,
+                target: Some(object),
+                slash: path.slash,
+                read_only,
+            };
+            (object, open_existing(rt, &place, object, &request)?)
+        }
+        Plain::Unknown => {
+            let place = path.resolve(rt, fd, (follow || path.slash) && !request.exclusive)?;
+            match place.target {
+                Some(object) => (object, open_existing(rt, &place, object, &request)?),
+                None => (create_file(rt, &place, &request)?, FileType::Regular),
+            }
+        }
+    };
+    let descriptor = describe(object, file_type, &request, read_only);
     let opened = rt.wasi.fds.insert(descriptor)?;
     g.write_u32(out, opened)
 }
 
+/// Opens what is there; a descriptor is open on it then.
 fn open_existing(
     rt: &mut Runtime,
     place: &Place<'_>,
@@ -90,8 +112,8 @@ fn open_existing(
     if request.exclusive {
         return Err(Errno::EXIST);
     }
-    let stat = rt.fs_of(mount)?.stat(ino)?;
-    match stat.file_type {
+    let file_type = rt.fs_of(mount)?.file_type(ino)?;
+    match file_type {
         FileType::Directory if request.writable => return Err(Errno::ISDIR),
         FileType::Directory => {}
         FileType::Symlink if !request.directory => return Err(Errno::LOOP),
@@ -109,9 +131,11 @@ fn open_existing(
             }
         }
     }
-    Ok(stat.file_type)
+    rt.fs_of(mount)?.retain(ino)?;
+    Ok(file_type)
 }
 
+/// Makes a file; a descriptor is open on it then.
 fn create_file(rt: &mut Runtime, place: &Place<'_>, request: &Request) -> Result<Object> {
     if !request.create {
         return Err(Errno::NOENT);
@@ -120,7 +144,9 @@ fn create_file(rt: &mut Runtime, place: &Place<'_>, request: &Request) -> Result
         Some(name) if !place.slash => {
             place.writable()?;
             let Object { mount, ino } = place.parent;
-            let ino = rt.fs_of(mount)?.create(ino, name)?;
+            let fs = rt.fs_of(mount)?;
+            let ino = fs.create(ino, name)?;
+            fs.retain(ino)?;
             Ok(Object { mount, ino })
         }
         _ => Err(Errno::ISDIR),

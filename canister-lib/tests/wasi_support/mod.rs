@@ -5,7 +5,8 @@
 
 use candid::Encode;
 use ic_stable_structures::VectorMemory;
-use icwasi::runtime::Runtime;
+use icwasi::fs::FsError;
+use icwasi::runtime::{self, Runtime};
 use icwasi::wasi::errno::{Errno, Result};
 use icwasi::wasi::guest::Guest;
 use icwasi::wasi::types::{Whence, oflags, rights};
@@ -297,25 +298,45 @@ impl Program {
 
     /// All names of a directory, read with a small buffer as a C library does.
     pub fn names(&mut self, fd: u32) -> Vec<String> {
+        let entries = self.entries(fd).expect("readdir");
+        entries.into_iter().map(|(name, ..)| name).collect()
+    }
+
+    /// [`Self::names`], each with inode number and type.
+    pub fn entries(&mut self, fd: u32) -> Result<Vec<(String, u64, u8)>> {
         const BUFFER: u32 = 300;
-        let (mut names, mut cookie) = (Vec::new(), 0);
+        let (mut entries, mut cookie) = (Vec::new(), 0);
         loop {
-            let page = self.readdir(fd, BUFFER, cookie).expect("readdir");
+            let page = self.readdir(fd, BUFFER, cookie)?;
+            let u64_at = |at: usize| u64::from_le_bytes(page[at..at + 8].try_into().unwrap());
             let mut at = 0;
             while at + 24 <= page.len() {
-                let len = u32::from_le_bytes(page[at + 16..at + 20].try_into().expect("4 bytes"))
-                    as usize;
+                let len = u64_at(at + 16) as u32 as usize;
                 let Some(name) = page.get(at + 24..at + 24 + len) else {
                     break;
                 };
-                names.push(String::from_utf8(name.to_vec()).expect("UTF-8"));
-                cookie = u64::from_le_bytes(page[at..at + 8].try_into().expect("8 bytes"));
+                let name = String::from_utf8(name.to_vec()).expect("UTF-8");
+                entries.push((name, u64_at(at + 8), page[at + 20]));
+                cookie = u64_at(at);
                 at += 24 + len;
             }
             if page.len() < BUFFER as usize {
-                return names;
+                return Ok(entries);
             }
         }
+    }
+
+    /// As [`icwasi::mount_memory`], which knows only the runtime of its thread.
+    pub fn mount_memory(
+        &mut self,
+        path: &str,
+        memory: VectorMemory,
+    ) -> std::result::Result<(), FsError> {
+        let swap = |rt: &mut Runtime| runtime::with(|own| std::mem::swap(own, rt));
+        swap(&mut self.rt);
+        let mounted = icwasi::mount_memory(path, memory);
+        swap(&mut self.rt);
+        mounted
     }
 
     /// The file system is sound.
