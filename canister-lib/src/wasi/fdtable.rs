@@ -182,6 +182,17 @@ impl FdTable {
         }
     }
 
+    /// Directories that the program finds open and has not used.
+    pub fn unopened(&self) -> Vec<u32> {
+        let unused = |entry: &Option<Descriptor>| {
+            matches!(entry, Some(Descriptor::Dir(Dir { at: None, .. })))
+        };
+        (0..self.entries.len())
+            .filter(|&fd| unused(&self.entries[fd]))
+            .map(|fd| fd as u32)
+            .collect()
+    }
+
     /// Checks that another descriptor can be opened: `EMFILE`. Then `insert` succeeds.
     pub fn reserve(&mut self) -> Result<()> {
         if !self.ready {

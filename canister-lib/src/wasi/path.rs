@@ -26,9 +26,19 @@ pub(super) fn directory(rt: &mut Runtime, fd: u32) -> Result<(Object, bool)> {
     }
 }
 
-/// Opens a directory that the program finds open, at its first use.
+/// Opens the directories that the program finds open, at the first use of one of them: they are
+/// held then, whatever becomes of their names. One that cannot be opened fails at its own use.
 #[cold]
 fn open_preopened(rt: &mut Runtime, fd: u32) -> Result<(Object, bool)> {
+    for other in rt.wasi.fds.unopened() {
+        if other != fd {
+            let _ = open_one(rt, other);
+        }
+    }
+    open_one(rt, fd)
+}
+
+fn open_one(rt: &mut Runtime, fd: u32) -> Result<(Object, bool)> {
     let preopen = rt.wasi.fds.dir(fd)?.preopen.clone().ok_or(Errno::BADF)?;
     let at = rt.preopened(&preopen)?;
     rt.fs_of(at.mount)?.retain(at.ino)?;

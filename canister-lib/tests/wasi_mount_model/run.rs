@@ -94,12 +94,6 @@ impl Run {
         }
         let old = std::mem::replace(&mut self.p, program(VectorMemory::default()));
         self.p = old.upgrade_to(&config());
-        // A directory is opened at its first use.
-        for fd in 3..3 + PREOPENS.len() as u32 {
-            self.p
-                .fstat(fd)
-                .map_err(|errno| format!("{fd}: {errno:?}"))?;
-        }
         for which in 0..APPS.len() {
             self.mount(which)?;
         }
