@@ -306,35 +306,6 @@ fn format_without_room() {
 }
 
 #[test]
-fn what_a_look_up_did_not_find_is_forgotten_when_the_directory_changes() {
-    let mut fs = new_fs();
-    let root = fs.root();
-    let file = fs.create(root, b"file").unwrap();
-    for round in 0..2 {
-        assert_eq!(fs.lookup(root, b"name"), Err(FsError::NotFound));
-        // Another way to make the name than the one that may use the look-up.
-        if round == 0 {
-            fs.link(file, root, b"name").unwrap();
-        } else {
-            fs.rename(root, b"file", root, b"name").unwrap();
-        }
-        assert_eq!(fs.create(root, b"name"), Err(FsError::Exists));
-        fs.unlink(root, b"name").unwrap();
-        fs.create(root, b"name").unwrap();
-        fs.unlink(root, b"name").unwrap();
-    }
-    // A new directory in the slot of a removed one.
-    let old = fs.mkdir(root, b"d").unwrap();
-    assert_eq!(fs.lookup(old, b"name"), Err(FsError::NotFound));
-    fs.rmdir(root, b"d").unwrap();
-    let new = fs.mkdir(root, b"e").unwrap();
-    assert_eq!(new, old);
-    fs.create(new, b"name").unwrap();
-    assert_eq!(fs.create(new, b"name"), Err(FsError::Exists));
-    assert_eq!(fs.check(), []);
-}
-
-#[test]
 fn a_path_is_not_walked_from_a_directory_that_has_moved() {
     let mut fs = new_fs();
     let root = fs.root();

@@ -7,13 +7,11 @@
 use ic_stable_structures::Memory;
 use siphasher::sip::SipHasher13;
 
-use super::bytes::same_bytes;
 use super::dirpage::{self, Found, NewEntry, PageHeader, Taken};
 use super::dirroom::Room;
 use super::error::FsError;
 use super::node::Node;
 use super::store::Store;
-use super::types::Ino;
 use crate::format::dirent::*;
 use crate::format::inode::{Kind, MAP_LEN};
 use crate::format::{BLOCK, BLOCK_LEN, address, get_u32, get_u64, put_u32, superblock};
@@ -131,50 +129,6 @@ pub fn find<M: Memory>(
     }
 }
 
-/// The last look-up that found nothing: whoever looks for a name often makes it next.
-#[derive(Debug, Default)]
-pub struct Missed {
-    /// Inode of the directory; 0: nothing is known.
-    dir: u32,
-    /// Of the directory: every change of an entry is one.
-    changes: u64,
-    name: Vec<u8>,
-    hash: u64,
-    place: Place,
-    taken: Taken,
-}
-
-impl Missed {
-    /// Keeps what `spot` says.
-    #[inline(always)]
-    pub fn keep(&mut self, node: &Node, name: &[u8], spot: &Spot) {
-        self.name.clear();
-        self.name.extend_from_slice(name);
-        (self.dir, self.changes) = (node.ino, node.inode.changes);
-        (self.hash, self.place, self.taken) = (spot.hash, spot.place, spot.taken.clone());
-    }
-
-    /// Whether `name` was looked for in `dir`, and so checked.
-    pub fn is_of(&self, dir: Ino, name: &[u8]) -> bool {
-        u64::from(self.dir) == dir.0 && same_bytes(&self.name, name)
-    }
-
-    /// What a look-up of `name` in `node` would say.
-    pub fn take(&mut self, node: &Node, name: &[u8]) -> Option<Spot> {
-        let known = self.dir == node.ino && self.changes == node.inode.changes;
-        if !known || !same_bytes(&self.name, name) {
-            return None;
-        }
-        self.dir = 0;
-        Some(Spot {
-            hash: self.hash,
-            found: None,
-            place: self.place,
-            taken: std::mem::take(&mut self.taken),
-        })
-    }
-}
-
 /// What a look-up says to whoever adds the name.
 pub struct Spot {
     pub hash: u64,
@@ -184,14 +138,12 @@ pub struct Spot {
 }
 
 /// Where an entry would go, as long as nothing is added or removed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// 0: the directory has no pages.
     pub page: u32,
     /// The first entry of the chain.
     pub head: u16,
-    /// See `Store::reshaped`.
-    pub reshaped: u64,
 }
 
 /// Looks `name` up, to add it if it is not there.
@@ -205,11 +157,7 @@ pub fn probe<M: Memory>(store: &Store<M>, node: &Node, name: &[u8]) -> Result<Sp
         head = dirpage::head(store, page, hash)?;
         found = dirpage::find_from(store, page, (hash, head), name, Some(&mut taken))?;
     }
-    let place = Place {
-        page,
-        head,
-        reshaped: store.reshaped,
-    };
+    let place = Place { page, head };
     Ok(Spot {
         hash,
         found,

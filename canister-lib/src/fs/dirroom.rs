@@ -36,12 +36,8 @@ pub fn make_room<M: Memory>(
     spot: &Spot,
     len: usize,
 ) -> Result<Room, FsError> {
-    let Place {
-        page,
-        head,
-        reshaped,
-    } = spot.place;
-    if page != 0 && reshaped == store.reshaped {
+    let Place { page, head } = spot.place;
+    if page != 0 {
         let header = dirpage::header(store, page, node.ino)?;
         if header.used + entry_len(len) <= BLOCK_LEN {
             let head = Some(head);
@@ -80,7 +76,6 @@ fn room_on_page<M: Memory>(
         let mut header = dirpage::header(store, page, node.ino)?;
         if header.room() >= entry_len(len) {
             if header.used + entry_len(len) > BLOCK_LEN {
-                store.reshaped += 1;
                 header = dirpage::compact(store, page, node.ino)?;
             }
             return Ok(Room { page, header, head });
@@ -141,7 +136,6 @@ fn split<M: Memory>(
             pages: table.pages,
         };
     }
-    store.reshaped += 1;
     // The half of the page's share of the table whose next bit is set goes to the sibling.
     let bit = 1u64 << (prefix_bits - 1);
     let upper = old.header.prefix | bit;

@@ -5,7 +5,7 @@ use ic_stable_structures::Memory;
 use super::error::FsError;
 use super::node::Node;
 use super::types::Ino;
-use super::{Fs, check_name, dir, dirpage, dirroom, extents, locate, room};
+use super::{Fs, check_name, dir, dirroom, extents, locate, room};
 use crate::format::extent::{EXTENT_LEN, Extent};
 use crate::format::inode::{FLAG_ORPHAN, Inode, Kind, MAP_LEN, MapForm};
 use crate::format::{BLOCK_LEN, address};
@@ -16,12 +16,13 @@ const MAX_LINKS: u32 = u32::MAX / 2;
 const TARGET_MAX: usize = BLOCK_LEN - 1;
 
 /// What [`Fs::create_plain`], [`Fs::mkdir_plain`] or [`Fs::find_plain`] came to.
-pub(crate) enum Plain {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Plain {
     /// It was made.
     Made(Ino),
     /// A file or directory is there.
     Found(Ino),
-    /// There is more to it: nothing was done.
+    /// There is a link to follow, another file system, or more to resolve: nothing was done.
     Unknown,
 }
 
@@ -103,9 +104,10 @@ impl<M: Memory> Fs<M> {
         Ok(target)
     }
 
-    /// [`Self::resolve`] and [`Self::create`] in one, with a descriptor on what was made: for a path
-    /// that is one name, or one name behind what was walked before, and needs nothing followed.
-    pub(crate) fn create_plain(&mut self, start: Ino, path: &[u8]) -> Result<Plain, FsError> {
+    /// [`Self::resolve`] without following the last link, and [`Self::create`], in one, with a
+    /// descriptor on what was made ([`Self::retain`]): for a path that is one name, or one name
+    /// behind what was walked before. Errors and cost: those of both, for one look-up.
+    pub fn create_plain(&mut self, start: Ino, path: &[u8]) -> Result<Plain, FsError> {
         let plain = self.make_plain(start, path, Kind::Regular);
         if let Ok(Plain::Made(ino)) = plain {
             self.open.retain(ino.0 as u32);
@@ -114,28 +116,26 @@ impl<M: Memory> Fs<M> {
     }
 
     /// The same for [`Self::mkdir`], without a descriptor.
-    pub(crate) fn mkdir_plain(&mut self, start: Ino, path: &[u8]) -> Result<Plain, FsError> {
+    #[inline]
+    pub fn mkdir_plain(&mut self, start: Ino, path: &[u8]) -> Result<Plain, FsError> {
         self.make_plain(start, path, Kind::Directory)
     }
 
     /// [`Self::resolve`] of such a path. Errors: also `NotFound`.
-    pub(crate) fn find_plain(&mut self, start: Ino, path: &[u8]) -> Result<Plain, FsError> {
+    #[inline(always)]
+    pub fn find_plain(&mut self, start: Ino, path: &[u8]) -> Result<Plain, FsError> {
         let Some((dir, name)) = self.plain(start, path) else {
             return Ok(Plain::Unknown);
         };
-        let parent = self.take_dir(dir)?;
-        let found = dir::find(&self.store, &parent, name);
-        self.nodes.put(parent);
-        match &found? {
-            Some(found) => Ok(self.found(found)),
+        match self.stored_entry(dir, name)? {
+            Some((ino, kind)) => Ok(self.found(ino, kind)),
             None => Err(FsError::NotFound),
         }
     }
 
     #[inline(always)]
-    fn found(&self, found: &dirpage::Found) -> Plain {
-        let ino = Ino(found.ino.into());
-        if found.kind == Kind::Symlink || ino == self.covered {
+    fn found(&self, ino: Ino, kind: Kind) -> Plain {
+        if kind == Kind::Symlink || ino == self.covered {
             Plain::Unknown
         } else {
             Plain::Found(ino)
@@ -150,8 +150,9 @@ impl<M: Memory> Fs<M> {
         let mut parent = self.take_dir(dir)?;
         let spot = dir::probe(&self.store, &parent, name)?;
         if let Some(found) = &spot.found {
+            let (ino, kind) = (Ino(found.ino.into()), found.kind);
             self.nodes.put(parent);
-            return Ok(self.found(found));
+            return Ok(self.found(ino, kind));
         }
         self.store.writable()?;
         if parent.inode.nlink == 0 {
@@ -176,9 +177,7 @@ impl<M: Memory> Fs<M> {
     /// Makes `inode` under `name`.
     fn make(&mut self, dir: Ino, name: &[u8], inode: Inode) -> Result<Ino, FsError> {
         self.store.writable()?;
-        if !self.missed.is_of(dir, name) {
-            check_name(name)?;
-        }
+        check_name(name)?;
         self.reclaim_step();
         let mut parent = self.take_live_dir(dir)?;
         let result = self.make_in(&mut parent, name, inode);
@@ -199,11 +198,7 @@ impl<M: Memory> Fs<M> {
         if matches!(name, b"." | b"..") {
             return Err(FsError::Exists);
         }
-        let store = &mut self.store;
-        let spot = match self.missed.take(parent, name) {
-            Some(spot) => spot,
-            None => dir::probe(store, parent, name)?,
-        };
+        let spot = dir::probe(&self.store, parent, name)?;
         if spot.found.is_some() {
             return Err(FsError::Exists);
         }
@@ -401,7 +396,6 @@ impl<M: Memory> Fs<M> {
         self.nodes.forget(node.ino);
         // The slot may be a directory's again, with as many changes.
         self.listing = None;
-        self.missed = dir::Missed::default();
         Ok(())
     }
 

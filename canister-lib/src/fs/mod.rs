@@ -38,7 +38,7 @@ use ic_stable_structures::Memory;
 pub use check::{Part, PartSize, ResumeError, Step};
 pub use error::{FsError, MountError};
 pub use finding::{Finding, Invariant};
-pub(crate) use link::Plain;
+pub use link::Plain;
 pub use path::Resolved;
 pub use types::{DirEntry, FileType, FormatOptions, Ino, Nanos, Stat, Usage};
 pub(crate) use walk::{Tree, Walk, walk};
@@ -66,7 +66,6 @@ pub struct Fs<M: Memory> {
     covered: Ino,
     /// Files whose bytes are in other memories.
     attached: attached::Attached,
-    missed: dir::Missed,
     /// Next orphan of an earlier run to be reclaimed; 0: none.
     stale_orphan: u32,
 }
@@ -179,14 +178,9 @@ impl<M: Memory> Fs<M> {
     fn stored_entry(&mut self, dir: Ino, name: &[u8]) -> Result<Option<(Ino, Kind)>, FsError> {
         let node = self.take_dir(dir)?;
         // By reference: what was found would be copied twice.
-        let entry = match &dir::probe(&self.store, &node, name) {
-            Ok(dir::Spot {
-                found: Some(found), ..
-            }) => Ok(Some((Ino(found.ino.into()), found.kind))),
-            Ok(spot) => {
-                self.missed.keep(&node, name, spot);
-                Ok(None)
-            }
+        let entry = match &dir::find(&self.store, &node, name) {
+            Ok(Some(found)) => Ok(Some((Ino(found.ino.into()), found.kind))),
+            Ok(None) => Ok(None),
             Err(error) => Err(*error),
         };
         self.nodes.put(node);

@@ -121,7 +121,6 @@ impl<M: Memory> Fs<M> {
             walked: super::path::Walked::new(),
             covered: super::types::Ino(0),
             attached: Default::default(),
-            missed: Default::default(),
             stale_orphan: 0,
         }
     }

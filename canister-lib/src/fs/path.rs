@@ -271,11 +271,9 @@ impl<M: Memory> Tree for Rooted<'_, M> {
     }
 }
 
-/// Whether `path` is one component of ASCII that a name can be, and not "." or "..".
+/// Whether `path` is one component that a name can be, and not "." or "..".
 fn is_plain_name(path: &[u8]) -> bool {
-    (1..=NAME_MAX).contains(&path.len())
-        && !(path[0] == b'.' && path.len() <= 2)
-        && plain_until(path) == path.len()
+    check_name(path).is_ok() && !(path[0] == b'.' && path.len() <= 2)
 }
 
 /// Checks of a whole path that do not depend on what is there.

@@ -24,9 +24,6 @@ pub struct Store<M> {
     pub read_only: bool,
     /// The memory refused to grow at this size.
     pub grow_refused: bool,
-    /// Goes up when directory pages are split or compacted: entries are elsewhere then, although
-    /// nothing has changed for anyone.
-    pub reshaped: u64,
 }
 
 impl<M: Memory> Store<M> {
@@ -43,7 +40,6 @@ impl<M: Memory> Store<M> {
             mounted: now,
             read_only,
             grow_refused: false,
-            reshaped: 0,
         }
     }
 

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::errno::{Errno, Result};
 use super::fd_meta::{known, times};
 use super::guest::Guest;
-use super::mounts::{Mount, Object, Reached};
+use super::mounts::{Object, Reached};
 use super::types::{Filestat, LOOKUP_SYMLINK_FOLLOW};
 use crate::fs::{FileType, Plain};
 use crate::runtime::Runtime;
@@ -163,8 +163,8 @@ pub fn path_create_directory(
 ) -> Result<()> {
     let path = GuestPath::read(g, path, len)?;
     let (dir, read_only) = directory(rt, fd)?;
-    if !read_only && dir.mount == Mount::Stable {
-        match rt.fs()?.mkdir_plain(dir.ino, path.bytes)? {
+    if !read_only {
+        match rt.fs_of(dir.mount)?.mkdir_plain(dir.ino, path.bytes)? {
             Plain::Made(_) => return Ok(()),
             Plain::Found(_) => return Err(Errno::EXIST),
             Plain::Unknown => {}
@@ -194,7 +194,11 @@ pub(super) fn filestat(
 ) -> Result<Filestat> {
     let follow = follows(flags)?;
     let path = GuestPath::read(g, path, len)?;
-    let object = path.resolve(rt, fd, follow || path.slash)?.existing(rt)?;
+    let (dir, _) = directory(rt, fd)?;
+    let object = match rt.fs_of(dir.mount)?.find_plain(dir.ino, path.bytes)? {
+        Plain::Found(ino) if !path.slash => Object { ino, ..dir },
+        _ => path.resolve(rt, fd, follow || path.slash)?.existing(rt)?,
+    };
     rt.filestat(object)
 }
 

@@ -71,15 +71,16 @@ pub fn path_open(
 
     let path = GuestPath::read(g, path, len)?;
     let (dir, read_only) = directory(rt, fd)?;
-    let plain = match dir.mount {
-        Mount::Stable if !create => rt.fs()?.find_plain(dir.ino, path.bytes)?,
-        Mount::Stable if !read_only && !path.slash => rt.fs()?.create_plain(dir.ino, path.bytes)?,
-        _ => Plain::Unknown,
+    let fs = rt.fs_of(dir.mount)?;
+    let plain = match create {
+        false => fs.find_plain(dir.ino, path.bytes)?,
+        true if read_only || path.slash => Plain::Unknown,
+        true => fs.create_plain(dir.ino, path.bytes)?,
     };
     let (object, file_type) = match plain {
-        Plain::Made(ino) => (Object::stable(ino), FileType::Regular),
+        Plain::Made(ino) => (Object { ino, ..dir }, FileType::Regular),
         Plain::Found(ino) => {
-            let object = Object::stable(ino);
+            let object = Object { ino, ..dir };
             let place = Place {
                 parent: dir,
                 name: None,
