@@ -318,7 +318,7 @@ fn a_newer_minor_version_is_read_only() {
 /// A create that fails for want of space may have split a page already. What a look-up found out
 /// before must not be used after that.
 #[test]
-fn a_failed_create_spoils_no_look_up_before_it() {
+fn a_create_that_found_no_room_spoils_no_later_one() {
     let mut hits = 0;
     for others in 0..64 {
         let (mut fs, root) = new_fs();
