@@ -14,9 +14,9 @@ const STEP_INSTRUCTIONS: u64 = 3_000_000_000;
 const PIECES: u32 = 16;
 
 /// Verifies part `part` of a check, from the start or from where the step ended that gave `rest`,
-/// for `limit` instructions: less than [`STEP_INSTRUCTIONS`], and a step does something even if it
-/// is 0. `spent`: instructions that the message used so far. Changes nothing. If the file system was
-/// used since that step, `next` is this part and there is no `rest`: it has to start anew.
+/// for `limit` instructions, at most 3 billion; a step does something even if it is 0. `spent`:
+/// instructions that the message used so far. Changes nothing. If the file system was used since
+/// that step, `next` is this part and there is no `rest`: it has to start anew.
 pub fn fsck<M: Memory>(
     fs: &mut Fs<M>,
     part: u32,
