@@ -304,8 +304,15 @@ async fn operators_set_grant_and_check() -> Result<()> {
 /// A check that needs many queries passes while nobody uses the files, and says so if somebody does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_in_steps_sees_one_state() -> Result<()> {
+    for mode in Mode::ALL {
+        one_state(mode).await?;
+    }
+    Ok(())
+}
+
+async fn one_state(mode: Mode) -> Result<()> {
     let network = Network::start().await?;
-    let module = linked(sqlite(Mode::Inject), &["--admin"])?;
+    let module = linked(sqlite(mode), &["--admin"])?;
     let id = network.deploy(&module).await?;
     let app = id.to_text();
     let owner = network.icwasi()?;

@@ -8,6 +8,7 @@ use crate::format::BLOCK;
 use crate::format::dirent::{COOKIE_BITS, PAGE_ENTRIES, entry_len, table_blocks};
 use crate::format::inode::Kind;
 use crate::format::superblock::{ROOT_INO, SYSTEM_INO};
+use crate::fs::dirpage::{PageEntry, PageHeader};
 use crate::fs::error::FsError;
 use crate::fs::finding::Invariant;
 use crate::fs::node::Node;
@@ -78,7 +79,8 @@ impl<M: Memory> Check<'_, M> {
         let Some(loaded) = loaded else {
             return Ok(share);
         };
-        for entry in loaded.entries()? {
+        let entries = loaded.entries()?;
+        for entry in &entries {
             if let Some(target) = self.index(entry.ino) {
                 let names = &mut self.state.names[target];
                 names.count = names.count.saturating_add(1);
@@ -97,17 +99,21 @@ impl<M: Memory> Check<'_, M> {
                     return Err(FsError::Corrupt(detail));
                 }
             }
-            self.entries(node, &loaded)?;
+            self.entries(node, &header, &entries)?;
         }
         Ok(share)
     }
 
     /// Verifies the entries of a page.
-    fn entries(&mut self, node: &Node, loaded: &dirpage::Page) -> Result<(), FsError> {
-        let header = &loaded.header;
+    fn entries(
+        &mut self,
+        node: &Node,
+        header: &PageHeader,
+        entries: &[PageEntry<'_>],
+    ) -> Result<(), FsError> {
         let bits = COOKIE_BITS - u32::from(header.depth);
         let (mut on_page, mut bytes) = (0_u32, 0);
-        for entry in loaded.entries()? {
+        for entry in entries {
             on_page += 1;
             bytes += entry_len(entry.name.len());
             let placed = entry.cookie >> bits == header.prefix >> bits

@@ -126,6 +126,7 @@ impl State {
             place.entries,
             place.cookie as u32,
             (place.cookie >> 32) as u32,
+            // Laps are below 2^31.
             walk.lap << 1 | u32::from(walk.begun),
             walk.at,
             walk.mark,
