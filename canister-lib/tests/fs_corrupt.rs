@@ -4,10 +4,11 @@
 #[path = "../../fuzz/src/fs_image.rs"]
 mod fs_image;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fs_image::{exercise, image, memory};
-use ic_stable_structures::Memory;
+use ic_stable_structures::{Memory, VectorMemory};
 use icwasi::format::{BLOCK_LEN, dirent, extent, inode, superblock};
 use icwasi::fs::{Finding, Fs, Ino, Invariant, MountError, Part, PartSize};
 
@@ -164,6 +165,26 @@ fn entry_fields(at: usize) -> Vec<Field> {
     ]
 }
 
+fn word(image: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(image[at..at + 4].try_into().unwrap())
+}
+
+fn put(image: &mut [u8], at: usize, word: u32) {
+    image[at..at + 4].copy_from_slice(&word.to_le_bytes());
+}
+
+/// Where an inode is.
+fn slot(image: &[u8], ino: Ino) -> usize {
+    let (chunk, block) = inode::locate_slot(ino.0 as u32);
+    let start = word(image, superblock::CHUNK_TABLE + 4 * chunk as usize) + block;
+    start as usize * BLOCK_LEN + ino.0 as usize % 32 * inode::INODE_LEN
+}
+
+/// What was in the memory of a file system.
+fn bytes_of(fs: Fs<VectorMemory>) -> Vec<u8> {
+    fs.into_memory().borrow().clone()
+}
+
 fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by_key(|f| (f.invariant.number(), f.subject, f.detail));
     findings
@@ -199,19 +220,14 @@ fn in_steps<M: Memory>(fs: &mut Fs<M>) -> Vec<Finding> {
 #[test]
 fn damage_to_each_field_is_found() {
     let image = image();
-    let word = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap()) as usize;
-    let slot = |ino: u64| {
-        let (chunk, block) = inode::locate_slot(ino as u32);
-        let start = word(superblock::CHUNK_TABLE + 4 * chunk as usize) + block as usize;
-        start * BLOCK_LEN + ino as usize % 32 * inode::INODE_LEN
-    };
     let mut fs = Fs::mount(memory(&image)).unwrap();
     let root = fs.root();
-    let file = slot(fs.lookup(root, b"a").unwrap().0);
+    let file = slot(&image, fs.lookup(root, b"a").unwrap());
     assert_eq!(image[file + inode::FORM], 1, "a file with a leaf");
-    let directory = slot(root.0);
-    let leaf = word(file + inode::MAP + 4) * BLOCK_LEN;
-    let page = word(directory + inode::MAP + dirent::DIR_INLINE) * BLOCK_LEN;
+    let directory = slot(&image, root);
+    let leaf = word(&image, file + inode::MAP + 4) as usize * BLOCK_LEN;
+    let page = directory + inode::MAP + dirent::DIR_INLINE;
+    let page = word(&image, page) as usize * BLOCK_LEN;
     let fields = [
         ("superblock", superblock_fields()),
         ("file", inode_fields(file, false)),
@@ -262,26 +278,16 @@ fn a_circle_of_directories_is_found() {
     let b = fs.mkdir(a, b"name of b").unwrap();
     let c = fs.mkdir(b, b"name of c").unwrap();
     assert_eq!(fs.check(), []);
-    let memory = fs.into_memory();
-    let size = memory.size() * 65_536;
-    let mut bytes = vec![0; size as usize];
-    memory.read(0, &mut bytes);
-    let put = |bytes: &mut [u8], at: usize, ino: Ino| {
-        bytes[at..at + 4].copy_from_slice(&(ino.0 as u32).to_le_bytes());
-    };
+    let mut bytes = bytes_of(fs);
     // `a` goes to where `c` was, in a directory below itself, and `c` to the root.
     for (name, ino, parent) in [("name of a", c, root), ("name of c", a, b)] {
         let found = bytes.windows(name.len()).position(|b| b == name.as_bytes());
         let entry = found.expect("the entry") - dirent::ENTRY_NAME;
-        put(&mut bytes, entry + dirent::ENTRY_INO, ino);
-        let (chunk, block) = inode::locate_slot(ino.0 as u32);
-        let chunk = superblock::CHUNK_TABLE + 4 * chunk as usize;
-        let start = u32::from_le_bytes(bytes[chunk..chunk + 4].try_into().unwrap());
-        let slot = (start + block) as usize * BLOCK_LEN + ino.0 as usize % 32 * inode::INODE_LEN;
-        put(&mut bytes, slot + inode::PARENT, parent);
+        put(&mut bytes, entry + dirent::ENTRY_INO, ino.0 as u32);
+        let slot = slot(&bytes, ino);
+        put(&mut bytes, slot + inode::PARENT, parent.0 as u32);
     }
-    memory.write(0, &bytes);
-    let mut fs = Fs::mount(memory).unwrap();
+    let mut fs = Fs::mount(memory(&bytes)).unwrap();
     let found = fs.check();
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(
@@ -289,6 +295,40 @@ fn a_circle_of_directories_is_found() {
         (Invariant::Tree, a.0)
     );
     assert_eq!(in_steps(&mut fs), found);
+}
+
+/// Blocks of two files, and blocks of none.
+#[test]
+fn blocks_with_two_owners_are_found() {
+    let mut fs = Fs::mount(memory(&image())).unwrap();
+    let root = fs.root();
+    let [x, y] = [b"x", b"y"].map(|name| {
+        let file = fs.create(root, name).unwrap();
+        fs.write(file, 0, &vec![1; 200 * BLOCK_LEN]).unwrap();
+        file
+    });
+    assert_eq!(fs.check(), []);
+    let mut bytes = bytes_of(fs);
+    let extent = |ino| slot(&bytes, ino) + inode::MAP;
+    let (x, y) = (extent(x), extent(y));
+    assert_eq!(word(&bytes, x + extent::LENGTH), 200, "one extent each");
+    assert_eq!(word(&bytes, y + extent::LENGTH), 200);
+    let (from, old) = (word(&bytes, x + 4), word(&bytes, y + 4));
+    let new = from + 30;
+    put(&mut bytes, y + 4, new);
+    let mut fs = Fs::mount(memory(&bytes)).unwrap();
+    let found = fs.check();
+    let with = |detail: &str| -> BTreeSet<u64> {
+        let found = found.iter().filter(|f| f.detail == detail);
+        found.map(|f| f.subject).collect()
+    };
+    let span = |start: u32| (start..start + 200).map(u64::from).collect::<BTreeSet<_>>();
+    let (x, lost, y) = (span(from), span(old), span(new));
+    assert_eq!(with("has two owners"), &x & &y);
+    assert_eq!(with("used by nothing"), &lost - &y);
+    assert_eq!(found.len(), (&x & &y).len() + (&lost - &y).len());
+    assert!((&x & &y).len() > 64);
+    assert_eq!(in_steps(&mut fs), sorted(found));
 }
 
 /// What `cargo fuzz run fs_image` runs, on some bytes that are made up and on its corpus.

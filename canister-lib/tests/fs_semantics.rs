@@ -346,3 +346,30 @@ fn a_create_that_found_no_room_spoils_no_later_one() {
     }
     assert!(hits > 0, "no create failed after a split");
 }
+
+/// What was allocated ahead of a file that is appended to is given back with its last descriptor.
+#[test]
+fn space_ahead_of_a_file_goes_with_its_last_descriptor() {
+    let (mut fs, root) = new_fs();
+    let (file, other) = (fs.create(root, b"f"), fs.create(root, b"g"));
+    let (file, other) = (file.unwrap(), other.unwrap());
+    fs.retain(file).unwrap();
+    fs.retain(file).unwrap();
+    let piece = [7; 1000];
+    for n in 0..500 {
+        // Another file grows beside it, so that there would be no room later.
+        fs.write(file, 1000 * n, &piece).unwrap();
+        fs.write(other, 1000 * n, &piece).unwrap();
+    }
+    // With a leaf of extents.
+    let needed = (500_000_u64.div_ceil(4096) + 1) * 4096;
+    let allocated = |fs: &mut Fs<VectorMemory>| fs.stat(file).unwrap().allocated;
+    assert!(allocated(&mut fs) > needed, "nothing is allocated ahead");
+    fs.release(file).unwrap();
+    assert!(allocated(&mut fs) > needed, "it is open still");
+    let used = fs.usage().used_bytes;
+    fs.release(file).unwrap();
+    assert_eq!(allocated(&mut fs), needed);
+    assert!(fs.usage().used_bytes < used);
+    assert_eq!(fs.check(), []);
+}
